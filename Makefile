@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# nuncio: make, make check, make lint, make install; `make help` has them all.
+# Nothing here installs packages: scripts/install-deps does.
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD ?= build
+PYTEST ?= /usr/bin/python3 -m pytest
+FUZZ_SECONDS ?= 30
+
+VERSION := $(shell cat VERSION)
+PKGS := libnftnl libmnl libuv libcjson
+CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LDFLAGS ?= -Wl,-z,relro,-z,now
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough
+BASE_CFLAGS := -std=gnu11 $(WARNINGS) -D_GNU_SOURCE
+ALL_CFLAGS := $(BASE_CFLAGS) -DNUNCIO_VERSION='"$(VERSION)"' -Iinclude \
+	$(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS) $(SANITIZE)
+LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+SRC := $(sort $(wildcard src/*/*.c))
+OBJ := $(SRC:src/%.c=$(BUILD)/%.o)
+# Everything but main(), for the unit tests.
+LIB := $(filter-out $(BUILD)/cli/main.o,$(OBJ))
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(sort $(wildcard tests/tools/*.c)))
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/*.c)))
+MANUALS := $(wildcard doc/*.[1-8])
+
+all: $(BUILD)/nuncio
+
+help:
+	@echo 'make             $(BUILD)/nuncio'
+	@echo 'make check       unit and integration tests (the latter as root, in namespaces of their own)'
+	@echo 'make unit        unit tests only'
+	@echo 'make integration integration tests only'
+	@echo 'make sanitize    make check with AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan'
+	@echo 'make valgrind    integration tests without the slow ones, the daemon under valgrind'
+	@echo 'make fuzz        each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
+	@echo 'make lint        format, include directions, clang-tidy, cppcheck, shellcheck'
+	@echo 'make format      apply clang-format'
+	@echo 'make tools       test servers and clients, in $(BUILD)/tools'
+	@echo 'make install     into $$(DESTDIR)$$(PREFIX), PREFIX=$(PREFIX); make uninstall removes it again'
+
+# Asked of every object, so that a machine without the libraries gets one sentence and not a page of compiler errors.
+need:
+	@pkg-config --print-errors --exists $(PKGS) || \
+		{ echo 'The libraries above are missing; "./scripts/install-deps build" installs them.' >&2; exit 1; }
+
+need-tests:
+	@pkg-config --print-errors --exists cmocka && $(PYTEST) --version >/dev/null || \
+		{ echo 'cmocka or pytest is missing; "./scripts/install-deps test" installs them.' >&2; exit 1; }
+
+# Changes when the compiler or a flag does, and everything is built again.
+$(BUILD)/flags: force
+	@mkdir -p $(@D)
+	@printf '%s\n' $(CC) $(ALL_CFLAGS) $(LDFLAGS) | cmp -s - $@ || printf '%s\n' $(CC) $(ALL_CFLAGS) $(LDFLAGS) >$@
+
+$(BUILD)/nuncio: $(OBJ)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/%.o: src/%.c $(BUILD)/flags | need
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libnuncio.a: $(LIB)
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libnuncio.a $(BUILD)/flags | need-tests
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libnuncio.a $(LIBS) $$(pkg-config --libs cmocka) -lm
+
+# Plain programs without nuncio's code or libraries: what they measure must not share its mistakes.
+$(BUILD)/tools/%: tests/tools/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -O2 -g -MMD -MP -o $@ $<
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/libnuncio.a $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libnuncio.a $(LIBS)
+
+tools: $(TOOLS)
+
+# One after the other, also under -j: the integration tests have deadlines.
+check:
+	$(MAKE) unit
+	$(MAKE) integration
+
+# A test's own output is shown only where it fails.
+unit: $(UNIT)
+	@failed=0; for t in $^; do \
+		if $$t >$$t.log 2>&1; then echo "ok    $$t, $$(grep -c '\[ *OK' $$t.log) tests"; \
+		else cat $$t.log; echo "FAIL  $$t"; failed=1; fi; \
+	done; exit $$failed
+
+integration: all tools | need-tests
+	NUNCIO=$(abspath $(BUILD)/nuncio) NUNCIO_TOOLS=$(abspath $(BUILD)/tools) $(PYTEST) -q -rs -p no:cacheprovider \
+		tests/integration $(PYTEST_ARGS)
+
+sanitize:
+	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g' NUNCIO_TIMEOUT_SCALE=3 check \
+		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
+
+valgrind: export NUNCIO_WRAPPER = valgrind --error-exitcode=99 --leak-check=full \
+	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible --track-fds=no
+valgrind: export NUNCIO_TIMEOUT_SCALE = 10
+valgrind: PYTEST_ARGS += -m 'not slow'
+valgrind: integration
+
+fuzz:
+	$(MAKE) BUILD=build-fuzz CC=clang CFLAGS='-O1 -g' run-fuzz \
+		SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
+
+run-fuzz: $(FUZZ)
+	for f in $^; do $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
+
+lint: $(BUILD)/flags | need
+	@scripts/lint $(BUILD)/flags
+
+format:
+	clang-format -i $$(find src include tests -name '*.[ch]')
+
+install: all
+	install -D -m 755 $(BUILD)/nuncio $(DESTDIR)$(PREFIX)/bin/nuncio
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nuncio/README.md
+	for m in $(MANUALS); do install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+
+# Files only: nuncio's rules in the kernel are removed by `nuncio cleanup`, before.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/nuncio
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/nuncio
+	for m in $(MANUALS); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+
+clean:
+	rm -rf $(BUILD) build-asan build-clang build-fuzz
+
+.PHONY: all help need need-tests force tools check unit integration sanitize valgrind fuzz run-fuzz lint format \
+	install uninstall clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d) $(FUZZ:=.d)
