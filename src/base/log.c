@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+
+#include <cjson/cJSON.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* "2026-01-02T03:04:05.678Z" and its NUL, with room for what a broken clock may say. */
+#define TIME_TEXT 64
+#define MESSAGE_MAX 2048
+
+static struct {
+	enum log_format format;
+	enum log_level threshold;
+	bool journal;
+} settings = {.format = LOG_TEXT, .threshold = LOG_LEVEL_INFO};
+
+static const char *level_name(enum log_level level)
+{
+	switch (level) {
+	case LOG_LEVEL_ERROR:
+		return "error";
+	case LOG_LEVEL_WARNING:
+		return "warning";
+	case LOG_LEVEL_NOTICE:
+		return "notice";
+	case LOG_LEVEL_INFO:
+		return "info";
+	case LOG_LEVEL_DEBUG:
+		return "debug";
+	}
+	return "unknown";
+}
+
+/* systemd names the stream that it made for us in the environment; stderr may have been redirected since. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
+}
+
+void log_setup(enum log_format format, enum log_level threshold)
+{
+	settings.format = format;
+	settings.threshold = threshold;
+	settings.journal = stderr_is_journal();
+}
+
+static const char *now_text(char buffer[TIME_TEXT])
+{
+	struct timespec now;
+	struct tm tm;
+	size_t length;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	length = strftime(buffer, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buffer + length, TIME_TEXT - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
+	return buffer;
+}
+
+/* One event, one line: whatever a message quotes must not start a new line or command the terminal. */
+static void mask_controls(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
+static void write_json(enum log_level level, const char *time, const char *message)
+{
+	cJSON *line = cJSON_CreateObject();
+	char *text;
+
+	cJSON_AddStringToObject(line, "time", time);
+	cJSON_AddStringToObject(line, "level", level_name(level));
+	cJSON_AddStringToObject(line, "message", message);
+	text = cJSON_PrintUnformatted(line);
+	if (text)
+		dprintf(STDERR_FILENO, "%s\n", text);
+	cJSON_free(text);
+	cJSON_Delete(line);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	char message[MESSAGE_MAX], time[TIME_TEXT];
+	va_list args;
+
+	if (level > settings.threshold)
+		return;
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	mask_controls(message);
+	if (settings.format == LOG_JSON)
+		write_json(level, now_text(time), message);
+	else if (settings.journal)
+		dprintf(STDERR_FILENO, "<%d>%s\n", (int)level, message);
+	else
+		dprintf(STDERR_FILENO, "%s %s  %s\n", now_text(time), level_name(level), message);
+}
