@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the user asked for: command line, environment and configuration file, read, checked and merged into plain
+ * data. Flags win over the environment, the environment over the file. Nothing here touches the kernel or a registry.
+ */
+#ifndef NUNCIO_CONFIG_CONFIG_H
+#define NUNCIO_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/error.h"
+
+enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM };
+enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
+
+const char *balance_name(enum balance balance);
+const char *masquerade_name(enum masquerade masquerade);
+
+#define LINK_NAME_MAX 64     /* bytes, of [A-Za-z0-9._-] */
+#define SERVICE_NAME_MAX 255 /* bytes, printable, no space */
+
+/* A listen address: what the application connects to. Unique in its ambassador. */
+struct listen {
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	struct ip_port at;
+};
+
+struct link_conf {
+	char *name; /* unique in its ambassador */
+	struct listen listen;
+	char *service;
+	char *registry; /* URI; a relative path in file: is relative to the working directory, wherever it was said */
+	enum balance balance;
+	enum masquerade masquerade;
+	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
+};
+
+struct ambassador_conf {
+	char *netns; /* a name under /run/netns, a path, or "pid:N"; NULL = the daemon's own namespace */
+	struct link_conf *links;
+	size_t n_links;
+};
+
+struct config {
+	struct ambassador_conf *ambassadors;
+	size_t n_ambassadors;
+};
+
+/* What the command line says of the configuration; the strings are borrowed from argv. */
+struct config_args {
+	const char *file;	  /* -c, or NULL */
+	const char *registry;	  /* --registry: a URI or a name in the file's registries; or NULL */
+	const char *netns;	  /* --netns, or NULL */
+	const char *const *links; /* --link, in order */
+	size_t n_links;
+};
+
+/*
+ * Reads and merges everything: args, then NUNCIO_REGISTRY and NUNCIO_LINKS, then the file. Returns 0 and a
+ * configuration to be freed by config_free(), or a negative errno with the place, the value and what is accepted:
+ * -EINVAL wrong, -ENOTSUP a key or value that a later version will have, -ENOENT and others where the file cannot be
+ * read.
+ *
+ * Links of flags and of the environment belong, like the top-level ones of the file, to the ambassador of --netns,
+ * which comes first. A link replaces the one of a lower level on its listen address. A link without a name has its
+ * service's; where that is taken SERVICE-PORT, for UDP SERVICE-PORT-udp; where that is taken too, the same with -2,
+ * -3 and so on. At least one ambassador comes back, and each has links.
+ */
+int config_load(const struct config_args *args, struct config **ret, struct error *err);
+void config_free(struct config *config); /* NULL is fine */
+
+/*
+ * "LISTEN" in Docker's syntax, [ADDR:]PORT[/tcp|/udp]; ADDR defaults to 127.0.0.1, IPv6 goes in brackets. Returns 0, or
+ * -EINVAL leaving *ret untouched; refused is also what NAT cannot serve, such as ::1 or an address that is not unicast.
+ */
+int listen_parse(const char *text, struct listen *ret, struct error *err);
+
+/* Enough for listen_text(): "127.0.0.1:5432/tcp", "[fd00::1]:53/udp". */
+#define LISTEN_TEXT (IP_PORT_TEXT + 4)
+const char *listen_text(const struct listen *listen, char buffer[LISTEN_TEXT]);
+bool listen_equal(const struct listen *a, const struct listen *b);
+
+/* The link keys, for --help and manual pages: one line each, "key  values (default)  meaning". */
+void config_print_keys(void);
+
+#endif

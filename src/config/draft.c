@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config/draft.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/keys.h"
+#include "discovery/source.h"
+
+void draft_begin(struct draft *draft, struct arena *arena, const char *netns)
+{
+	*draft = (struct draft){.arena = arena};
+	draft_add_ambassador(draft, netns,
+			     netns ? arena_printf(&draft->scratch, "--netns %s", netns) : "the daemon's own namespace");
+}
+
+void draft_end(struct draft *draft)
+{
+	for (size_t i = 0; i < draft->n_ambassadors; i++)
+		HASH_CLEAR(by_listen, draft->ambassadors[i].links);
+	free(draft->ambassadors);
+	free(draft->registries);
+	arena_free(&draft->scratch);
+}
+
+struct ambassador_draft *draft_add_ambassador(struct draft *draft, const char *netns, const char *origin)
+{
+	struct ambassador_draft *ambassador;
+
+	ARRAY_GROW(draft->ambassadors, draft->n_ambassadors, draft->ambassadors_capacity);
+	ambassador = &draft->ambassadors[draft->n_ambassadors++];
+	*ambassador = (struct ambassador_draft){.origin = origin};
+	if (netns)
+		ambassador->netns = arena_strdup(draft->arena, netns);
+	return ambassador;
+}
+
+void draft_add_registry(struct draft *draft, const char *name, const char *uri)
+{
+	ARRAY_GROW(draft->registries, draft->n_registries, draft->registries_capacity);
+	draft->registries[draft->n_registries++] = (struct registry_draft){.name = arena_strdup(&draft->scratch, name),
+									   .uri = arena_strdup(draft->arena, uri)};
+}
+
+struct link_draft *draft_new_link(struct draft *draft, enum level level, const char *origin)
+{
+	struct link_draft *link = arena_alloc(&draft->scratch, sizeof(*link));
+
+	*link = (struct link_draft){.conf = draft->defaults, .level = level};
+	link->conf.origin = arena_strdup(draft->arena, origin);
+	return link;
+}
+
+int draft_fail_key(const struct link_draft *link, const char *key, int code, struct error *err)
+{
+	/* A file's origin ends with a JSON path, which goes on. */
+	return fail_prefix(err, code, link->level == LEVEL_FILE ? "%s.%s" : "%s: %s", link->conf.origin, key);
+}
+
+int draft_set(struct link_draft *link, const struct key *key, char *text, struct error *err)
+{
+	int r = key->set(key, &link->conf, text, err);
+
+	return r < 0 ? draft_fail_key(link, key->name, r, err) : 0;
+}
+
+int draft_add_link(struct ambassador_draft *ambassador, struct link_draft *link, struct error *err)
+{
+	struct link_draft *other;
+	size_t length;
+
+	length = strlen(listen_text(&link->conf.listen, link->listen_key));
+	HASH_FIND(by_listen, ambassador->links, link->listen_key, length, other);
+	if (!other) {
+		HASH_ADD_KEYPTR(by_listen, ambassador->links, link->listen_key, length, link);
+		return 0;
+	}
+	if (other->level == link->level)
+		return fail(err, -EINVAL,
+			    "%s: listens on %s, and so does %s: a listen address belongs to one link in a namespace",
+			    link->conf.origin, link->listen_key, other->conf.origin);
+	/* In its place, so that the order of the links does not depend on who said them. */
+	other->conf = link->conf;
+	other->level = link->level;
+	return 0;
+}
+
+int draft_resolve_registry(const struct draft *draft, char *text, char **ret_uri, struct error *err)
+{
+	int r;
+
+	for (size_t i = 0; i < draft->n_registries; i++) {
+		if (strcmp(draft->registries[i].name, text) == 0) {
+			*ret_uri = draft->registries[i].uri;
+			return 0;
+		}
+	}
+	if (!strchr(text, ':'))
+		return fail(err, -EINVAL,
+			    VALUE " is neither a name in \"registries\" nor a URI such as file:services.json", text);
+	r = source_check_uri(text, err);
+	if (r < 0)
+		return r;
+	*ret_uri = text;
+	return 0;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config/keys.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static const char *const balance_names[] = {
+	[BALANCE_ROUNDROBIN] = "roundrobin",
+	[BALANCE_RANDOM] = "random",
+};
+
+static const char *const masquerade_names[] = {
+	[MASQUERADE_AUTO] = "auto",
+	[MASQUERADE_ALWAYS] = "always",
+	[MASQUERADE_NEVER] = "never",
+};
+
+const char *balance_name(enum balance balance)
+{
+	return balance_names[balance];
+}
+
+const char *masquerade_name(enum masquerade masquerade)
+{
+	return masquerade_names[masquerade];
+}
+
+/* The index of text among the names, or -1. */
+static int index_of(const char *const *names, size_t count, const char *text)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], text) == 0)
+			return (int)i;
+	return -1;
+}
+
+static int refuse_value(const struct key *key, const char *text, struct error *err)
+{
+	return fail(err, -EINVAL, VALUE " is not accepted: expected %s", text, key->values);
+}
+
+static bool consists_of(const char *text, size_t max, int (*accepts)(int))
+{
+	size_t length = 0;
+
+	for (; text[length]; length++)
+		if (length == max || !accepts((unsigned char)text[length]))
+			return false;
+	return length > 0;
+}
+
+static int is_name_byte(int byte)
+{
+	return byte < 128 && (isalnum(byte) || (byte && strchr("._-", byte)));
+}
+
+static int is_visible_ascii(int byte)
+{
+	return byte > ' ' && byte < 127;
+}
+
+bool link_name_is_valid(const char *text)
+{
+	return consists_of(text, LINK_NAME_MAX, is_name_byte);
+}
+
+static int set_name(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	if (!link_name_is_valid(text))
+		return refuse_value(key, text, err);
+	link->name = text;
+	return 0;
+}
+
+static int set_listen(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	(void)key;
+	return listen_parse(text, &link->listen, err);
+}
+
+static int set_service(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	if (!consists_of(text, SERVICE_NAME_MAX, is_visible_ascii))
+		return refuse_value(key, text, err);
+	link->service = text;
+	return 0;
+}
+
+/* Whether it names a registry is seen when all of them have been read. */
+static int set_registry(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	(void)key;
+	(void)err;
+	link->registry = text;
+	return 0;
+}
+
+static int set_balance(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	static const char *const later[] = {"source", "leastconn"};
+	int balance = index_of(balance_names, ARRAY_SIZE(balance_names), text);
+
+	if (index_of(later, ARRAY_SIZE(later), text) >= 0)
+		return fail(err, -ENOTSUP, "\"%s\" is not yet supported by this version: expected %s", text,
+			    key->values);
+	if (balance < 0)
+		return refuse_value(key, text, err);
+	link->balance = (enum balance)balance;
+	return 0;
+}
+
+static int set_masquerade(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	int masquerade = index_of(masquerade_names, ARRAY_SIZE(masquerade_names), text);
+
+	if (masquerade < 0)
+		return refuse_value(key, text, err);
+	link->masquerade = (enum masquerade)masquerade;
+	return 0;
+}
+
+const struct key top_keys[] = {
+	{"registry", REGISTRY_FORM, "none", "the registry of links that name none", 0, NULL},
+	{"registries", REGISTRIES_FORM, "none", "registries that links choose by name", 0, NULL},
+	{"defaults", DEFAULTS_FORM, "none", "what links start from", 0, NULL},
+	{"links", LINKS_FORM, "none", "links in the namespace of --netns, or in the daemon's own", 0, NULL},
+	{"ambassadors", AMBASSADORS_FORM, "none", "links in other namespaces", 0, NULL},
+	{0},
+};
+
+const struct key registry_keys[] = {
+	{"uri", URI_FORM, NULL, "where the endpoints come from", 0, NULL},
+	{"ca", "a file", "the system's", "TLS: whom to trust", KEY_LATER, NULL},
+	{"cert", "a file", "none", "TLS: our certificate", KEY_LATER, NULL},
+	{"key", "a file", "none", "TLS: our private key", KEY_LATER, NULL},
+	{"token_file", "a file", "none", "what the registry knows us by", KEY_LATER, NULL},
+	{0},
+};
+
+const struct key ambassador_keys[] = {
+	{"netns", NETNS_FORM, NULL, "the network namespace", 0, NULL},
+	{"links", LINKS_FORM, NULL, "the links in it", 0, NULL},
+	{0},
+};
+
+const struct key link_keys[] = {
+	{"name", NAME_FORM, "service", "shown everywhere; unique in its namespace", 0, set_name},
+	{"listen", "[ADDR:]PORT[/tcp|/udp]", NULL, "where the application connects to (ADDR: 127.0.0.1)", 0,
+	 set_listen},
+	{"service", "1 to 255 visible ASCII characters", NULL, "the service's name in the registry", 0, set_service},
+	{"registry", "URI or name in \"registries\"", "--registry", "where the endpoints come from", 0, set_registry},
+	{"balance", "roundrobin, random", "roundrobin", "how new connections are spread (later: source, leastconn)",
+	 KEY_IN_DEFAULTS, set_balance},
+	{"masquerade", "auto, always, never", "auto", "hide the client's address; auto: where replies would get lost",
+	 KEY_IN_DEFAULTS, set_masquerade},
+	{"affinity", "duration", "off", "a client keeps its endpoint; ends with the endpoint", KEY_LATER, NULL},
+	{"retry", "true, false, whole seconds", "1s", "a new connection tries another endpoint after it", KEY_LATER,
+	 NULL},
+	{"on_empty", "reject, hold, keep", "reject", "no endpoints: refuse, keep SYNs back, keep the last", KEY_LATER,
+	 NULL},
+	{"hold_for", "duration", "10s", "how long on_empty=hold keeps them back, also at start", KEY_LATER, NULL},
+	{"on_remove", "drain, reset", "drain", "what happens to connections of a removed endpoint", KEY_LATER, NULL},
+	{"drain_for", "duration", "off", "after it a draining connection is reset", KEY_LATER, NULL},
+	{"min_healthy", "percent", "50", "an answer that loses more at once waits for loss_hold", KEY_LATER, NULL},
+	{"loss_hold", "duration", "30s", "how long such an answer waits", KEY_LATER, NULL},
+	{"check", "\"tcp\" or an object", "off", "active probe, made from the namespace", KEY_LATER, NULL},
+	{"eject", "an object", "off", "passive: refused or unanswered connections seen", KEY_LATER, NULL},
+	{"on_all_down", "serve, empty", "serve", "every endpoint fails its checks: use all, or none", KEY_LATER, NULL},
+	{"slow_start", "duration", "off", "a new endpoint's share grows during it", KEY_LATER, NULL},
+	{0},
+};
+
+bool key_is_accepted(const struct key *key)
+{
+	return !(key->flags & KEY_LATER);
+}
+
+bool key_is_option(const struct key *key)
+{
+	return key->fallback && key_is_accepted(key);
+}
+
+bool key_is_default(const struct key *key)
+{
+	return (key->flags & KEY_IN_DEFAULTS) && key_is_accepted(key);
+}
+
+/* Room for the names of any table, with ", " between them. */
+#define KEY_LIST_TEXT 256
+
+static const char *key_list(const struct key *table, key_filter filter, char buffer[KEY_LIST_TEXT])
+{
+	size_t used = 0;
+
+	buffer[0] = '\0';
+	for (const struct key *key = table; key->name && used < KEY_LIST_TEXT; key++)
+		if (filter(key))
+			used += (size_t)snprintf(buffer + used, KEY_LIST_TEXT - used, "%s%s", used ? ", " : "",
+						 key->name);
+	return buffer;
+}
+
+int key_find(const struct key *table, const char *name, key_filter filter, const struct key **ret, struct error *err)
+{
+	const struct key *key = table;
+	char accepted[KEY_LIST_TEXT];
+
+	while (key->name && strcmp(key->name, name) != 0)
+		key++;
+	key_list(table, filter, accepted);
+	if (!key->name)
+		return fail(err, -EINVAL, "unknown key " VALUE ": accepted are %s", name, accepted);
+	if (key->flags & KEY_LATER)
+		return fail(err, -ENOTSUP, "\"%s\" is not yet supported by this version: accepted are %s", name,
+			    accepted);
+	if (!filter(key))
+		return fail(err, -EINVAL, "\"%s\" cannot stand here: accepted are %s", name, accepted);
+	*ret = key;
+	return 0;
+}
+
+/* "values (default)" */
+static const char *key_values(const struct key *key, char buffer[KEY_LIST_TEXT])
+{
+	snprintf(buffer, KEY_LIST_TEXT, key->fallback ? "%s (%s)" : "%s", key->values, key->fallback);
+	return buffer;
+}
+
+static int widest_values(const struct key *table)
+{
+	char values[KEY_LIST_TEXT];
+	int widest = 0;
+
+	for (const struct key *key = table; key->name; key++) {
+		int width = (int)strlen(key_values(key, values));
+
+		widest = width > widest ? width : widest;
+	}
+	return widest;
+}
+
+void config_print_keys(void)
+{
+	int width = widest_values(link_keys);
+	char values[KEY_LIST_TEXT];
+
+	for (const struct key *key = link_keys; key->name; key++)
+		printf("  %-11s  %-*s  %s%s\n", key->name, width, key_values(key, values),
+		       key->flags & KEY_LATER ? "(later) " : "", key->meaning);
+}
