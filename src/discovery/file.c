@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "discovery/file.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "discovery/file-read.h"
+#include "discovery/file-watch.h"
+#include "discovery/records.h"
+#include "discovery/services.h"
+
+/* A file that was written this lately may still be being written; the timer leaves it for the next time. */
+#define FRESH_SECONDS 1
+
+/* What PATH is. */
+enum kind { MISSING, SINGLE, DIRECTORY };
+
+struct service {
+	char *name;
+
+	/* What was answered last; neither endpoints nor error: nothing yet. */
+	const struct endpoints *endpoints;
+	char *error; /* NULL while the answer was good */
+	uint32_t skipped;
+	uint64_t reported; /* records.digest of the reports that were logged last */
+
+	/* In a directory: */
+	bool touched; /* is in the list of those to read when all events are in */
+	struct service *next_touched;
+	bool present;		 /* had a file when last looked at, readable or not */
+	bool unreadable;	 /* the file could not be read, so a change of its mode may help */
+	uint64_t gone_since;	 /* uv_hrtime() when the file was found missing, during the grace; else 0 */
+	struct file_stamp stamp; /* of the file as it was read; zeroed = none */
+
+	UT_hash_handle hh;
+};
+
+struct file_source {
+	struct source base;
+	source_answer_fn answer;
+	void *context;
+	struct file_watch *watch;
+	uv_timer_t recheck, grace;
+	int open_timers;
+
+	char *path, *parent, *name; /* PATH, the directory that it is in, its name there */
+	enum kind kind;		    /* as last found; still the old one during the grace */
+	bool touched;		    /* read everything again */
+	bool watches_parent;	    /* events name PATH's neighbours, not what is in it */
+	bool unreadable;	    /* as in struct service, for a single file */
+	char *error;		    /* PATH as a whole cannot be used; else NULL */
+	uint64_t gone_since;	    /* as in struct service, for PATH */
+	struct file_stamp stamp;    /* of PATH as it was read */
+	struct services *services;  /* what a single file says */
+	uint64_t received;	    /* when the event behind this reading was seen */
+
+	struct service *watched;
+	struct service *touched_services; /* empty between callbacks */
+};
+
+static void on_grace(uv_timer_t *timer);
+
+static void set_text(char **text, const char *to)
+{
+	char *copy = to ? xstrdup(to) : NULL;
+
+	free(*text);
+	*text = copy;
+}
+
+/* Answers. Each says nothing when it would only repeat the one before. */
+
+/* Fills in what all answers have, and hands it over. */
+static void give(const struct file_source *source, const struct service *service, const struct file_stamp *stamp,
+		 struct answer answer)
+{
+	char revision[FILE_REVISION_TEXT];
+
+	answer.service = service->name;
+	answer.revision = file_stamp_text(stamp, revision);
+	answer.received = source->received;
+	source->answer(source->context, &answer);
+}
+
+static void answer_error(struct file_source *source, struct service *service, const char *text,
+			 const struct file_stamp *stamp)
+{
+	if (service->error && strcmp(service->error, text) == 0)
+		return;
+	set_text(&service->error, text);
+	give(source, service, stamp, (struct answer){.text = service->error});
+}
+
+static void answer_endpoints(struct file_source *source, struct service *service, const struct endpoints *endpoints,
+			     uint32_t skipped, const struct file_stamp *stamp)
+{
+	bool equal = service->endpoints && endpoints_equal(service->endpoints, endpoints);
+
+	if (equal && !service->error && service->skipped == skipped)
+		return;
+	if (!equal) {
+		endpoints_unref(service->endpoints);
+		service->endpoints = endpoints_ref(endpoints);
+	}
+	set_text(&service->error, NULL);
+	service->skipped = skipped;
+	give(source, service, stamp, (struct answer){.endpoints = service->endpoints, .skipped = skipped});
+}
+
+static void answer_none(struct file_source *source, struct service *service, const struct file_stamp *stamp)
+{
+	const struct endpoints *none = endpoints_none();
+
+	service->reported = 0;
+	answer_endpoints(source, service, none, 0, stamp);
+	endpoints_unref(none);
+}
+
+static void log_reports(struct service *service, const struct records *records)
+{
+	if (service->reported == records->digest)
+		return;
+	service->reported = records->digest;
+	for (uint32_t i = 0; i < records->skipped && i < RECORDS_REPORTS; i++)
+		log_warning("%s; record skipped", records->reports[i]);
+	if (records->skipped > RECORDS_REPORTS)
+		log_warning("service %s: and %u more records skipped", service->name,
+			    records->skipped - RECORDS_REPORTS);
+}
+
+static void answer_records(struct file_source *source, struct service *service, const struct records *records,
+			   const struct file_stamp *stamp)
+{
+	log_reports(service, records);
+	if (records->endpoints)
+		answer_endpoints(source, service, records->endpoints, records->skipped, stamp);
+	else
+		answer_error(source, service, records->error, stamp);
+}
+
+static void path_failed(struct file_source *source, const char *text)
+{
+	set_text(&source->error, text);
+	for (struct service *service = source->watched; service; service = service->hh.next)
+		answer_error(source, service, text, &source->stamp);
+}
+
+/* Something that was there is missing: wait for it a little. */
+static void begin_grace(struct file_source *source, uint64_t *gone_since)
+{
+	if (*gone_since)
+		return;
+	*gone_since = uv_hrtime();
+	if (!uv_is_active((uv_handle_t *)&source->grace))
+		uv_timer_start(&source->grace, on_grace, FILE_GRACE_MS, 0);
+}
+
+/* The end of a wait: true once, when it is over. Else *ret_pending tells that there is one. */
+static bool end_grace(uint64_t *gone_since, bool *ret_pending)
+{
+	if (!*gone_since)
+		return false;
+	if (uv_hrtime() - *gone_since < FILE_GRACE_MS * UINT64_C(1000000)) {
+		*ret_pending = true;
+		return false;
+	}
+	*gone_since = 0;
+	return true;
+}
+
+/* A directory with a file per service. */
+
+static bool ends_in(const char *text, const char *ending)
+{
+	size_t length = strlen(text), ending_length = strlen(ending);
+
+	return length >= ending_length && strcmp(text + length - ending_length, ending) == 0;
+}
+
+/* Names that editors and tools use for files that are not meant, and names that are no file's, are no services. */
+static bool is_service_name(const char *name)
+{
+	return *name && *name != '.' && !strchr(name, '/') && !ends_in(name, "~") && !ends_in(name, ".tmp") &&
+	       !ends_in(name, ".swp") && !ends_in(name, ".bak") && !(*name == '#' && ends_in(name, "#"));
+}
+
+/* One of the two files that a service may have. */
+struct candidate {
+	int code;
+	struct file_text file;
+	struct error err;
+};
+
+static char *candidate_path(const struct file_source *source, const struct service *service, const char *suffix)
+{
+	return xasprintf("%s/%s%s", source->path, service->name, suffix);
+}
+
+static void read_candidate(const struct file_source *source, const struct service *service, const char *suffix,
+			   struct candidate *ret)
+{
+	char *path = candidate_path(source, service, suffix);
+
+	*ret = (struct candidate){.code = -ENOENT};
+	/* "web.json" is the file of the service "web" only. */
+	if (*suffix || !ends_in(service->name, ".json"))
+		ret->code = file_read(path, &ret->file, &ret->err);
+	free(path);
+}
+
+static struct file_stamp candidate_stamp(const struct file_source *source, const struct service *service)
+{
+	struct file_stamp stamp = {0};
+	char *path = candidate_path(source, service, "");
+
+	if (!ends_in(service->name, ".json"))
+		stamp = file_stamp(path);
+	free(path);
+	if (!stamp.inode) {
+		path = candidate_path(source, service, ".json");
+		stamp = file_stamp(path);
+		free(path);
+	}
+	return stamp;
+}
+
+static void parse_candidate(struct file_source *source, struct service *service, const char *suffix,
+			    const struct file_text *file)
+{
+	char *place = xasprintf("%s/%s%s: %s", source->path, service->name, suffix, service->name);
+	struct records records;
+
+	records_parse(place, file->text, file->length, &records);
+	answer_records(source, service, &records, &file->stamp);
+	records_clear(&records);
+	free(place);
+}
+
+static void answer_ambiguous(struct file_source *source, struct service *service)
+{
+	struct error err;
+
+	fail(&err, 0, "%s: service %s: both %s and %s.json are there, one of them is accepted", source->path,
+	     service->name, service->name, service->name);
+	answer_error(source, service, err.text, &service->stamp);
+}
+
+static void take_candidates(struct file_source *source, struct service *service, const struct candidate *plain,
+			    const struct candidate *json)
+{
+	const struct candidate *chosen = plain->code == -ENOENT ? json : plain;
+
+	service->stamp = chosen->file.stamp;
+	service->unreadable = chosen->code && chosen->code != -ENOENT;
+	if (chosen->code == -ENOENT) {
+		if (service->present)
+			begin_grace(source, &service->gone_since);
+		else
+			answer_none(source, service, &service->stamp);
+		return;
+	}
+	service->present = true;
+	service->gone_since = 0;
+	if (chosen->code)
+		answer_error(source, service, chosen->err.text, &service->stamp);
+	else if (chosen == plain && json->code == 0)
+		answer_ambiguous(source, service);
+	else
+		parse_candidate(source, service, chosen == json ? ".json" : "", &chosen->file);
+}
+
+static void read_service(struct file_source *source, struct service *service)
+{
+	struct candidate plain, json;
+	struct error err;
+
+	if (!is_service_name(service->name)) {
+		fail(&err, 0, "%s: service %s: no file of this name is read in a directory", source->path,
+		     service->name);
+		answer_error(source, service, err.text, &service->stamp);
+		return;
+	}
+	read_candidate(source, service, "", &plain);
+	read_candidate(source, service, ".json", &json);
+	take_candidates(source, service, &plain, &json);
+	free(plain.file.text);
+	free(json.file.text);
+}
+
+static void touch(struct file_source *source, struct service *service)
+{
+	if (service->touched)
+		return;
+	service->touched = true;
+	service->next_touched = source->touched_services;
+	source->touched_services = service;
+}
+
+/* Takes a service off the list; NULL at its end. */
+static struct service *next_touched(struct file_source *source)
+{
+	struct service *service = source->touched_services;
+
+	if (service) {
+		service->touched = false;
+		source->touched_services = service->next_touched;
+	}
+	return service;
+}
+
+static void read_whole_directory(struct file_source *source)
+{
+	set_text(&source->error, NULL);
+	services_free(source->services);
+	source->services = NULL;
+	source->stamp = file_stamp(source->path);
+	for (struct service *service = source->watched; service; service = service->hh.next)
+		read_service(source, service);
+}
+
+static void read_touched(struct file_source *source)
+{
+	struct service *service;
+
+	while ((service = next_touched(source)))
+		read_service(source, service);
+}
+
+/* The service whose file has this name; NULL where nobody watches it. */
+static struct service *find_by_file(const struct file_source *source, const char *name)
+{
+	size_t length = strlen(name) - (ends_in(name, ".json") ? strlen(".json") : 0);
+	struct service *service;
+
+	HASH_FIND(hh, source->watched, name, length, service);
+	return service;
+}
+
+/* A single file with all services. */
+
+static void answer_single(struct file_source *source, struct service *service)
+{
+	const struct records *records = services_find(source->services, service->name);
+
+	if (records)
+		answer_records(source, service, records, &source->stamp);
+	else
+		answer_none(source, service, &source->stamp);
+}
+
+static void read_single(struct file_source *source)
+{
+	struct file_text file = {0};
+	struct error err;
+	int code = file_read(source->path, &file, &err);
+
+	if (code == -ENOENT) {
+		begin_grace(source, &source->gone_since);
+		return;
+	}
+	source->stamp = file.stamp;
+	source->unreadable = code != 0;
+	if (!code)
+		code = services_parse(&source->services, source->path, file.text, file.length, &err);
+	free(file.text);
+	if (code) {
+		path_failed(source, err.text);
+		return;
+	}
+	set_text(&source->error, NULL);
+	for (struct service *service = source->watched; service; service = service->hh.next)
+		answer_single(source, service);
+}
+
+/* PATH, whatever it is. */
+
+static enum kind look(const struct file_source *source, struct error *err)
+{
+	struct stat st;
+
+	if (stat(source->path, &st) == 0)
+		return S_ISDIR(st.st_mode) ? DIRECTORY : SINGLE;
+	fail(err, -errno, "%s: %s; it is read as soon as it is there", source->path, strerror(errno));
+	return MISSING;
+}
+
+static void path_missing(struct file_source *source, const struct error *err)
+{
+	if (source->kind != MISSING) {
+		begin_grace(source, &source->gone_since);
+		return;
+	}
+	source->stamp = (struct file_stamp){0};
+	path_failed(source, err->text);
+}
+
+static void path_found(struct file_source *source, enum kind kind)
+{
+	if (kind != source->kind || source->gone_since)
+		source->touched = true;
+	source->kind = kind;
+	source->gone_since = 0;
+	if (source->touched && kind == DIRECTORY)
+		read_whole_directory(source);
+	else if (source->touched)
+		read_single(source);
+	else
+		read_touched(source);
+	source->touched = false;
+}
+
+static void on_recheck(uv_timer_t *timer);
+
+static void set_recheck(struct file_source *source, uint64_t interval)
+{
+	if (uv_timer_get_repeat(&source->recheck) != interval)
+		uv_timer_start(&source->recheck, on_recheck, interval, interval);
+}
+
+/* Reads what was touched. It is watched before it is read, so that no change falls between the two. */
+static void reload(struct file_source *source)
+{
+	struct error err;
+	enum kind kind = look(source, &err);
+	bool watched = file_watch_set(source->watch, kind == DIRECTORY ? source->path : source->parent,
+				      kind == SINGLE ? source->path : NULL);
+
+	source->watches_parent = kind != DIRECTORY;
+	set_recheck(source, watched && kind != MISSING ? FILE_RECHECK_MS : FILE_POLL_MS);
+	if (kind == MISSING)
+		path_missing(source, &err);
+	else
+		path_found(source, kind);
+	while (next_touched(source))
+		; /* They were read with the others, or PATH is missing. */
+}
+
+/* Has it changed, and is it not just being written? */
+static bool is_changed(const struct file_stamp *now, const struct file_stamp *then)
+{
+	struct timespec clock;
+	time_t age;
+
+	if (file_stamp_equal(now, then))
+		return false;
+	clock_gettime(CLOCK_REALTIME, &clock);
+	age = clock.tv_sec - now->mtime.tv_sec;
+	return !now->inode || age < 0 || age > FRESH_SECONDS;
+}
+
+static void compare_services(struct file_source *source)
+{
+	for (struct service *service = source->watched; service; service = service->hh.next) {
+		struct file_stamp now = candidate_stamp(source, service);
+
+		if (is_changed(&now, &service->stamp))
+			touch(source, service);
+	}
+}
+
+static void on_recheck(uv_timer_t *timer)
+{
+	struct file_source *source = timer->data;
+	struct file_stamp now = file_stamp(source->path);
+
+	source->received = uv_hrtime();
+	if (source->kind == SINGLE)
+		source->touched |= is_changed(&now, &source->stamp);
+	/* A directory's own time says nothing here, but another one may be in its place. */
+	if (source->kind == DIRECTORY && (now.inode != source->stamp.inode || now.device != source->stamp.device))
+		source->touched = true;
+	else if (source->kind == DIRECTORY)
+		compare_services(source);
+	reload(source);
+}
+
+static void on_grace(uv_timer_t *timer)
+{
+	struct file_source *source = timer->data;
+	bool pending = false;
+
+	source->received = uv_hrtime();
+	if (end_grace(&source->gone_since, &pending)) {
+		source->kind = MISSING;
+		reload(source);
+	}
+	if (source->kind == DIRECTORY && !source->gone_since) {
+		for (struct service *service = source->watched; service; service = service->hh.next) {
+			if (!end_grace(&service->gone_since, &pending))
+				continue;
+			service->present = false;
+			read_service(source, service);
+		}
+	}
+	if (pending)
+		uv_timer_start(&source->grace, on_grace, FILE_GRACE_MS / 10, 0);
+}
+
+/* Events. */
+
+/* Kubernetes' volumes swap this link, and with it all files at once. */
+#define ATOMIC_LINK "..data"
+
+static void on_changed(void *context, const char *name)
+{
+	struct file_source *source = context;
+	struct service *service;
+
+	if (!name || strcmp(name, source->watches_parent ? source->name : ATOMIC_LINK) == 0) {
+		source->touched = true;
+	} else if (!source->watches_parent) {
+		service = find_by_file(source, name);
+		if (service)
+			touch(source, service);
+	}
+}
+
+static void on_attributes(void *context, const char *name)
+{
+	struct file_source *source = context;
+	struct service *service;
+
+	/* The kernel also says so of files that are just being written: it matters only to what cannot be read. */
+	if (!name || source->watches_parent) {
+		if (source->unreadable && (!name || strcmp(name, source->name) == 0))
+			source->touched = true;
+	} else {
+		service = find_by_file(source, name);
+		if (service && service->unreadable)
+			touch(source, service);
+	}
+}
+
+static void on_drained(void *context, uint64_t first_seen)
+{
+	struct file_source *source = context;
+
+	source->received = first_seen;
+	if (source->touched || source->touched_services)
+		reload(source);
+}
+
+static const struct file_watch_events watch_events = {
+	.changed = on_changed,
+	.attributes = on_attributes,
+	.drained = on_drained,
+};
+
+/* The source. */
+
+static void set_path(struct file_source *source, const char *path)
+{
+	size_t length = strlen(path);
+	const char *slash;
+
+	while (length > 1 && path[length - 1] == '/')
+		length--;
+	source->path = xstrndup(path, length);
+	slash = strrchr(source->path, '/');
+	if (!slash)
+		source->parent = xstrdup(".");
+	else
+		source->parent = xstrndup(source->path, slash == source->path ? 1 : (size_t)(slash - source->path));
+	source->name = xstrdup(slash ? slash + 1 : source->path);
+}
+
+static void free_service(struct service *service)
+{
+	endpoints_unref(service->endpoints);
+	free(service->error);
+	free(service->name);
+	free(service);
+}
+
+static void free_source(struct file_source *source)
+{
+	struct service *service, *next;
+
+	HASH_ITER (hh, source->watched, service, next) {
+		HASH_DEL(source->watched, service);
+		free_service(service);
+	}
+	services_free(source->services);
+	free(source->error);
+	free(source->path);
+	free(source->parent);
+	free(source->name);
+	free(source);
+}
+
+static int file_open(uv_loop_t *loop, const char *uri, source_answer_fn answer, void *context, struct source **ret,
+		     struct error *err)
+{
+	struct file_source *source = xcalloc(1, sizeof(*source));
+	int code;
+
+	*source = (struct file_source){.base.ops = &file_source_ops, .answer = answer, .context = context};
+	set_path(source, uri + strlen("file:"));
+	code = file_watch_open(loop, &watch_events, source, &source->watch, err);
+	if (code) {
+		free_source(source);
+		return code;
+	}
+	uv_timer_init(loop, &source->recheck);
+	uv_timer_init(loop, &source->grace);
+	source->open_timers = 2;
+	source->recheck.data = source->grace.data = source;
+	source->received = uv_hrtime();
+	reload(source);
+	*ret = &source->base;
+	return 0;
+}
+
+/* The base is the first member. */
+static struct file_source *file_source(struct source *source)
+{
+	return (struct file_source *)source;
+}
+
+static void file_watch_service(struct source *base, const char *name)
+{
+	struct file_source *source = file_source(base);
+	struct service *service = xcalloc(1, sizeof(*service));
+	struct error err;
+
+	service->name = xstrdup(name);
+	HASH_ADD_KEYPTR(hh, source->watched, service->name, strlen(service->name), service);
+	source->received = uv_hrtime();
+	if (source->gone_since)
+		fail(&err, 0, "%s: missing for the moment; it is read as soon as it is there", source->path);
+	if (source->error || source->gone_since)
+		answer_error(source, service, source->error ? source->error : err.text, &source->stamp);
+	else if (source->kind == DIRECTORY)
+		read_service(source, service);
+	else
+		answer_single(source, service);
+}
+
+static void file_unwatch_service(struct source *base, const char *name)
+{
+	struct file_source *source = file_source(base);
+	struct service *service;
+
+	HASH_FIND_STR(source->watched, name, service);
+	if (!service)
+		return;
+	HASH_DEL(source->watched, service);
+	free_service(service);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct file_source *source = handle->data;
+
+	if (--source->open_timers == 0)
+		free_source(source);
+}
+
+static void file_close(struct source *base)
+{
+	struct file_source *source = file_source(base);
+
+	file_watch_close(source->watch);
+	uv_close((uv_handle_t *)&source->recheck, on_timer_closed);
+	uv_close((uv_handle_t *)&source->grace, on_timer_closed);
+}
+
+const struct source_ops file_source_ops = {
+	.scheme = "file",
+	.form = "file:PATH",
+	.open = file_open,
+	.watch = file_watch_service,
+	.unwatch = file_unwatch_service,
+	.close = file_close,
+};
