@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * All registries and services that links need: one source per registry, one watch per service, however many links
+ * in however many ambassadors lead to it. And the one place that decides what a registry's answer means:
+ *
+ *   answer                        what becomes of the service
+ *   ------                        ---------------------------
+ *   endpoints, perhaps none       they replace the former ones
+ *   the same endpoints again      nothing
+ *   error                         the former endpoints stay, and the service is stale until the next good answer
+ *   none yet                      links go on with what the kernel holds
+ */
+#ifndef NUNCIO_CATALOG_CATALOG_H
+#define NUNCIO_CATALOG_CATALOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "catalog/endpoints.h"
+
+struct catalog;
+struct service;
+
+struct catalog *catalog_new(uv_loop_t *loop);
+/* Every subscription must have ended. Sources close over the next turns of the loop. */
+void catalog_free(struct catalog *catalog);
+
+/*
+ * A link's interest in a service, embedded in the link. `changed` is called after each answer that changed the
+ * service's endpoints or its staleness, and never from within catalog_subscribe().
+ */
+struct subscription {
+	void (*changed)(struct subscription *subscription);
+	struct service *service;
+	struct subscription *prev, *next;
+};
+
+/* Returns 0, or a negative errno where the registry's URI is wrong. An answer may be there at once. */
+int catalog_subscribe(struct catalog *catalog, const char *registry, const char *service,
+		      struct subscription *subscription, struct error *err);
+void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscription);
+
+/* What is known of a service. Borrowed; good until the next turn of the loop. */
+const struct endpoints *service_endpoints(const struct service *service); /* NULL: no good answer yet */
+const char *service_error(const struct service *service); /* NULL: the last answer was good */
+const char *service_revision(const struct service *service);
+uint64_t service_received(const struct service *service); /* uv_hrtime() of the event behind the last answer */
+
+struct registry_status {
+	const char *uri;
+	bool connected; /* the last answer was good */
+	const char *error; /* else why not, or NULL before the first answer */
+	const char *revision;
+	double last_success_seconds; /* ago; negative: never */
+	uint32_t services;
+	uint32_t skipped; /* records that are unusable, as of the last good answers */
+};
+
+/* Calls each(context, status) for every registry in use. */
+void catalog_registries(const struct catalog *catalog,
+			void (*each)(void *context, const struct registry_status *status), void *context);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "catalog/catalog.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "discovery/source.h"
+
+struct registry;
+
+struct service {
+	char *name;
+	struct registry *registry;
+	const struct endpoints *endpoints;
+	char *error;
+	char *revision;
+	uint64_t received;
+	uint32_t skipped;
+	struct subscription *subscriptions;
+	UT_hash_handle hh;
+};
+
+struct registry {
+	char *uri;
+	struct source *source;
+	struct service *services;
+	const struct service *last; /* the last one answered for; NULL when there is none */
+	uint64_t last_success; /* uv_hrtime(); 0: never */
+	/* What was logged last of failing and of recovering: the same trouble of 10,000 services is one line. */
+	char *logged_error, *logged_recovery;
+	UT_hash_handle hh;
+};
+
+struct catalog {
+	uv_loop_t *loop;
+	struct registry *registries;
+};
+
+struct catalog *catalog_new(uv_loop_t *loop)
+{
+	struct catalog *catalog = xcalloc(1, sizeof(*catalog));
+
+	catalog->loop = loop;
+	return catalog;
+}
+
+static void replace_text(char **text, const char *next)
+{
+	char *copy = next ? xstrdup(next) : NULL;
+
+	free(*text);
+	*text = copy;
+}
+
+static void notify(struct service *service)
+{
+	struct subscription *subscription, *next;
+
+	DL_FOREACH_SAFE (service->subscriptions, subscription, next)
+		subscription->changed(subscription);
+}
+
+static bool is_news(char **logged, char **opposite, const char *text)
+{
+	bool news = !*logged || strcmp(*logged, text) != 0;
+
+	replace_text(logged, text);
+	replace_text(opposite, NULL);
+	return news;
+}
+
+static void take_error(struct service *service, const struct answer *answer)
+{
+	struct registry *registry = service->registry;
+	enum log_level level = is_news(&registry->logged_error, &registry->logged_recovery, answer->text)
+				       ? LOG_LEVEL_WARNING
+				       : LOG_LEVEL_DEBUG;
+
+	log_write(level, "service %s: %s; %s", service->name, answer->text,
+		  service->endpoints ? "its last known endpoints stay" : "what the kernel holds stays");
+	replace_text(&service->error, answer->text);
+}
+
+static void log_recovery(const struct service *service)
+{
+	struct registry *registry = service->registry;
+	enum log_level level = is_news(&registry->logged_recovery, &registry->logged_error, service->error)
+				       ? LOG_LEVEL_NOTICE
+				       : LOG_LEVEL_DEBUG;
+
+	log_write(level, "service %s: its registry answers again", service->name);
+}
+
+/* Did it change anything for the links? */
+static bool take_endpoints(struct service *service, const struct answer *answer)
+{
+	bool recovered = service->error != NULL;
+	bool same = service->endpoints && endpoints_equal(service->endpoints, answer->endpoints);
+
+	if (recovered)
+		log_recovery(service);
+	replace_text(&service->error, NULL);
+	service->skipped = answer->skipped;
+	service->registry->last_success = uv_hrtime();
+	if (same)
+		return recovered;
+	endpoints_unref(service->endpoints);
+	service->endpoints = endpoints_ref(answer->endpoints);
+	return true;
+}
+
+static void on_answer(void *context, const struct answer *answer)
+{
+	struct registry *registry = context;
+	struct service *service;
+	bool changed = true;
+
+	HASH_FIND_STR(registry->services, answer->service, service);
+	if (!service)
+		return;
+	registry->last = service;
+	service->received = answer->received;
+	replace_text(&service->revision, answer->revision);
+	if (answer->endpoints)
+		changed = take_endpoints(service, answer);
+	else
+		take_error(service, answer);
+	if (changed)
+		notify(service);
+}
+
+static int find_registry(struct catalog *catalog, const char *uri, struct registry **ret, struct error *err)
+{
+	struct registry *registry;
+	int code;
+
+	HASH_FIND_STR(catalog->registries, uri, registry);
+	if (!registry) {
+		registry = xcalloc(1, sizeof(*registry));
+		code = source_open(catalog->loop, uri, on_answer, registry, &registry->source, err);
+		if (code < 0) {
+			free(registry);
+			return code;
+		}
+		registry->uri = xstrdup(uri);
+		HASH_ADD_KEYPTR(hh, catalog->registries, registry->uri, strlen(registry->uri), registry);
+	}
+	*ret = registry;
+	return 0;
+}
+
+static struct service *find_service(struct registry *registry, const char *name)
+{
+	struct service *service;
+
+	HASH_FIND_STR(registry->services, name, service);
+	if (service)
+		return service;
+	service = xcalloc(1, sizeof(*service));
+	service->name = xstrdup(name);
+	service->registry = registry;
+	service->revision = xstrdup("");
+	HASH_ADD_KEYPTR(hh, registry->services, service->name, strlen(service->name), service);
+	source_watch(registry->source, name);
+	return service;
+}
+
+int catalog_subscribe(struct catalog *catalog, const char *registry_uri, const char *name,
+		      struct subscription *subscription, struct error *err)
+{
+	struct registry *registry;
+	int code = find_registry(catalog, registry_uri, &registry, err);
+
+	if (code < 0)
+		return code;
+	subscription->service = find_service(registry, name);
+	DL_APPEND(subscription->service->subscriptions, subscription);
+	return 0;
+}
+
+static void free_service(struct service *service)
+{
+	endpoints_unref(service->endpoints);
+	free(service->name);
+	free(service->error);
+	free(service->revision);
+	free(service);
+}
+
+static void free_registry(struct registry *registry)
+{
+	source_close(registry->source);
+	free(registry->uri);
+	free(registry->logged_error);
+	free(registry->logged_recovery);
+	free(registry);
+}
+
+void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscription)
+{
+	struct service *service = subscription->service;
+	struct registry *registry;
+
+	if (!service)
+		return;
+	registry = service->registry;
+	DL_DELETE(service->subscriptions, subscription);
+	subscription->service = NULL;
+	if (service->subscriptions)
+		return;
+	source_unwatch(registry->source, service->name);
+	HASH_DEL(registry->services, service);
+	if (registry->last == service)
+		registry->last = registry->services;
+	free_service(service);
+	if (!registry->services) {
+		HASH_DEL(catalog->registries, registry);
+		free_registry(registry);
+	}
+}
+
+void catalog_free(struct catalog *catalog)
+{
+	free(catalog);
+}
+
+const struct endpoints *service_endpoints(const struct service *service)
+{
+	return service->endpoints;
+}
+
+const char *service_error(const struct service *service)
+{
+	return service->error;
+}
+
+const char *service_revision(const struct service *service)
+{
+	return service->revision;
+}
+
+uint64_t service_received(const struct service *service)
+{
+	return service->received;
+}
+
+static struct registry_status describe(const struct registry *registry)
+{
+	struct registry_status status = {
+		.uri = registry->uri,
+		.connected = registry->last && !registry->last->error && registry->last->endpoints,
+		.error = registry->last ? registry->last->error : NULL,
+		.revision = registry->last ? registry->last->revision : "",
+		.last_success_seconds = -1,
+		.services = HASH_COUNT(registry->services),
+	};
+
+	if (registry->last_success)
+		status.last_success_seconds = (double)(uv_hrtime() - registry->last_success) / 1e9;
+	for (const struct service *service = registry->services; service; service = service->hh.next)
+		status.skipped += service->skipped;
+	return status;
+}
+
+void catalog_registries(const struct catalog *catalog,
+			void (*each)(void *context, const struct registry_status *status), void *context)
+{
+	for (const struct registry *registry = catalog->registries; registry; registry = registry->hh.next) {
+		struct registry_status status = describe(registry);
+
+		each(context, &status);
+	}
+}
