@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plan of a link: all that decides which rules and elements it has. Configuration and endpoints in, slots out;
+ * pure. A plan that the kernel has acknowledged stands for what the kernel holds: compiling it again gives exactly
+ * the objects that are there, so the next change is the difference of two compiled plans.
+ */
+#ifndef NUNCIO_BALANCE_PLAN_H
+#define NUNCIO_BALANCE_PLAN_H
+
+#include <stdint.h>
+
+#include "balance/slots.h"
+#include "catalog/endpoints.h"
+#include "config/config.h"
+
+struct link_plan {
+	char *name;
+	struct listen listen;
+	enum balance balance;
+	enum masquerade masquerade;
+	uint16_t shard; /* the slot map that holds its slots; see compile.h */
+	const struct endpoints *endpoints; /* a reference */
+	struct slots slots; /* the owners are indices into endpoints->items */
+};
+
+/* Why an endpoint gets new connections, or does not. */
+enum standing {
+	STANDING_SERVING,
+	STANDING_DRAINING, /* weight 0 */
+	STANDING_STANDBY, /* endpoints of a better priority serve */
+	STANDING_WRONG_FAMILY, /* IPv6 behind an IPv4 listen address, or the reverse: NAT cannot cross */
+	STANDING_OWN_ADDRESS, /* the link's own listen address */
+};
+
+/*
+ * Says for each of the endpoints how it stands with a link that listens there; [endpoints->count] entries.
+ * Returns how many serve.
+ */
+uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *listen, enum standing *ret_standing);
+
+/*
+ * Makes the next plan of a link. `previous` is the one in force, or NULL; its slots are kept as far as possible.
+ * Takes its own reference to endpoints. *ret is to be freed by plan_clear().
+ */
+void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
+	       uint16_t shard, struct link_plan *ret);
+
+void plan_clear(struct link_plan *plan);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The slot table of a link: the kernel draws a number for a new connection, and the table says which endpoint that
+ * number means. Weights become numbers of slots; an update moves as few slots as it can, because each one that
+ * moves is an element that has to be sent.
+ *
+ * Slots are numbered base, base+1, ... base+count-1. A change of their number makes the kernel count from `base`
+ * again, so such a change also moves the window on: otherwise the first slots would get every first connection
+ * after an update, and a busy registry would starve the last ones.
+ */
+#ifndef NUNCIO_BALANCE_SLOTS_H
+#define NUNCIO_BALANCE_SLOTS_H
+
+#include <stdint.h>
+
+/* A table is bounded at the larger of SLOTS_MIN_LIMIT and SLOTS_PER_ENDPOINT times the endpoints that share it. */
+#define SLOTS_MIN_LIMIT 256
+#define SLOTS_PER_ENDPOINT 4
+
+#define SLOT_FREE UINT32_MAX
+
+struct slots {
+	uint32_t base;
+	uint32_t count;
+	uint32_t *owner; /* [count]: an index chosen by the caller; owned, freed by slots_clear() */
+};
+
+/*
+ * Turns weights into numbers of slots: divided by their greatest common divisor, or, where the sum would exceed the
+ * bound, shared out by largest remainder with at least one slot each. A weight of 0 gets none. Returns the sum.
+ */
+uint32_t slots_share(const uint32_t *weights, uint32_t n, uint32_t *ret_shares);
+
+/*
+ * The next table: owner i gets shares[i] slots. `previous` holds the table that is in force, its owners already
+ * renumbered (SLOT_FREE = an owner that is gone); its base is kept wherever possible. Where many slots change,
+ * or the table is small and the shares are unequal, all are laid out anew, each owner's slots evenly spread.
+ * *ret is to be freed by slots_clear().
+ */
+void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t n, struct slots *ret);
+
+void slots_clear(struct slots *slots);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "balance/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static enum standing standing_of(const struct endpoint *endpoint, const struct listen *listen)
+{
+	if (endpoint->at.addr.family != listen->at.addr.family)
+		return STANDING_WRONG_FAMILY;
+	if (ip_port_equal(&endpoint->at, &listen->at))
+		return STANDING_OWN_ADDRESS;
+	return endpoint->weight ? STANDING_SERVING : STANDING_DRAINING;
+}
+
+uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *listen, enum standing *ret_standing)
+{
+	uint32_t best = UINT32_MAX, serving = 0;
+
+	for (uint32_t i = 0; i < endpoints->count; i++) {
+		const struct endpoint *endpoint = &endpoints->items[i];
+
+		ret_standing[i] = standing_of(endpoint, listen);
+		if (ret_standing[i] == STANDING_SERVING && endpoint->priority < best)
+			best = endpoint->priority;
+	}
+	for (uint32_t i = 0; i < endpoints->count; i++) {
+		if (ret_standing[i] != STANDING_SERVING)
+			continue;
+		if (endpoints->items[i].priority != best)
+			ret_standing[i] = STANDING_STANDBY;
+		else
+			serving++;
+	}
+	return serving;
+}
+
+static void weigh(const struct endpoints *endpoints, const struct listen *listen, uint32_t *ret_weights)
+{
+	enum standing *standing = xcalloc(endpoints->count + 1, sizeof(*standing));
+
+	plan_standing(endpoints, listen, standing);
+	for (uint32_t i = 0; i < endpoints->count; i++)
+		ret_weights[i] = standing[i] == STANDING_SERVING ? endpoints->items[i].weight : 0;
+	free(standing);
+}
+
+/* Endpoints that were renamed but live at the same place keep their slots: nothing changes in the kernel's maps. */
+static void match_by_address(const struct endpoints *from, const struct endpoints *to, const bool *taken, uint32_t *map)
+{
+	for (uint32_t i = 0; i < from->count; i++) {
+		const struct endpoint *same = map[i] == SLOT_FREE ? endpoints_find_address(to, &from->items[i].at) : NULL;
+
+		if (same && !taken[same - to->items])
+			map[i] = (uint32_t)(same - to->items);
+	}
+}
+
+/* map[i] = the index in `to` of what `from` has at i, by id and else by address; SLOT_FREE = gone. */
+static uint32_t *map_endpoints(const struct endpoints *from, const struct endpoints *to)
+{
+	uint32_t *map = xcalloc(from->count + 1, sizeof(*map)), unmatched = 0;
+	bool *taken = xcalloc(to->count + 1, sizeof(*taken));
+
+	for (uint32_t i = 0, j = 0; i < from->count; i++) {
+		map[i] = SLOT_FREE;
+		while (j < to->count && strcmp(to->items[j].id, from->items[i].id) < 0)
+			j++;
+		if (j < to->count && strcmp(to->items[j].id, from->items[i].id) == 0) {
+			map[i] = j;
+			taken[j] = true;
+		} else {
+			unmatched++;
+		}
+	}
+	if (unmatched)
+		match_by_address(from, to, taken, map);
+	free(taken);
+	return map;
+}
+
+/* The previous slots with owners that mean the new snapshot's endpoints. */
+static struct slots renumber(const struct link_plan *previous, const struct endpoints *endpoints)
+{
+	struct slots slots = previous->slots;
+	uint32_t *map;
+
+	slots.owner = xcalloc(slots.count ? slots.count : 1, sizeof(*slots.owner));
+	if (previous->endpoints == endpoints) {
+		if (slots.count)
+			memcpy(slots.owner, previous->slots.owner, slots.count * sizeof(*slots.owner));
+		return slots;
+	}
+	map = map_endpoints(previous->endpoints, endpoints);
+	for (uint32_t i = 0; i < slots.count; i++) {
+		uint32_t owner = previous->slots.owner[i];
+
+		slots.owner[i] = owner == SLOT_FREE ? SLOT_FREE : map[owner];
+	}
+	free(map);
+	return slots;
+}
+
+void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
+	       uint16_t shard, struct link_plan *ret)
+{
+	uint32_t *weights = xcalloc(endpoints->count + 1, sizeof(*weights));
+	uint32_t *shares = xcalloc(endpoints->count + 1, sizeof(*shares));
+	struct slots before = {0};
+	struct link_plan plan = {
+		.name = xstrdup(conf->name),
+		.listen = conf->listen,
+		.balance = conf->balance,
+		.masquerade = conf->masquerade,
+		.shard = shard,
+		.endpoints = endpoints_ref(endpoints),
+	};
+
+	if (previous)
+		before = renumber(previous, endpoints);
+	weigh(endpoints, &conf->listen, weights);
+	slots_share(weights, endpoints->count, shares);
+	slots_update(&before, shares, endpoints->count, &plan.slots);
+	slots_clear(&before);
+	free(weights);
+	free(shares);
+	*ret = plan;
+}
+
+void plan_clear(struct link_plan *plan)
+{
+	free(plan->name);
+	endpoints_unref(plan->endpoints);
+	slots_clear(&plan->slots);
+	*plan = (struct link_plan){0};
+}
