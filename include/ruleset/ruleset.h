@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Our nftables table as data: one representation with three uses. It is compiled from plans (compile.h), compared
+ * with what the kernel holds (diff.h), and written to or read from netlink (kernel/nft.h). Plain and flat: a bag of
+ * objects, each with an identity by which two bags are compared. doc/ruleset.md shows the table as a person sees it.
+ */
+#ifndef NUNCIO_RULESET_RULESET_H
+#define NUNCIO_RULESET_RULESET_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "config/config.h"
+
+#define TABLE_NAME "nuncio"
+#define TABLE_COMMENT "nuncio 1" /* the number changes with the shape of the table: another shape is replaced whole */
+
+/* nft 1.0.6 reads comments of at most this many bytes. */
+#define COMMENT_MAX 127
+
+/* A group of objects that must be in one transaction, so that a large update may be sent in parts. */
+#define GROUP_BASE 0u /* first: what others refer to */
+#define GROUP_UNKNOWN (UINT32_MAX - 1) /* read from the kernel: the diff finds the group */
+#define GROUP_LAST UINT32_MAX /* last: what nothing refers to any more */
+
+enum set_type {
+	SET_PROTOCOLS, /* anonymous: { tcp, udp } */
+	SET_LOCALNET, /* interfaces whose route_localnet nuncio switched on */
+	SET_ADDRESSES, /* addresses that nuncio put on lo */
+	SET_SERVICES, /* listen -> chain of the link */
+	SET_LINKS, /* the same listens: which connections are ours */
+	SET_ALWAYS, /* listens with masquerade=always */
+	SET_NEVER, /* listens with masquerade=never */
+	SET_SLOTS, /* (listen, slot) -> endpoint; one map serves a shard of links */
+	SET_ENDPOINTS, /* (listen, endpoint) with a counter of new connections */
+};
+#define SET_TYPES (SET_ENDPOINTS + 1)
+
+struct set_id {
+	uint8_t type; /* enum set_type */
+	uint8_t family; /* AF_INET, AF_INET6; 0 for SET_PROTOCOLS and SET_LOCALNET */
+	uint16_t shard; /* SET_SLOTS only */
+};
+
+#define SET_NAME_TEXT 24
+const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT]);
+/* The reverse; false for a name that is not one of ours. Anonymous sets ("__set%d") are SET_PROTOCOLS. */
+bool set_from_name(const char *name, struct set_id *ret);
+
+/* Bytes of a set's keys and data, each field padded to 4 as the kernel's registers are. */
+size_t set_key_size(struct set_id set);
+size_t set_data_size(struct set_id set); /* 0: no data, or a verdict */
+
+#define ELEM_KEY_MAX 44 /* protocol, IPv6 address, port, IPv6 address, port */
+#define ELEM_DATA_MAX 20 /* IPv6 address, port */
+
+struct elem {
+	struct set_id set;
+	uint8_t key[ELEM_KEY_MAX]; /* zero behind its size, so that memcmp() compares */
+	uint8_t data[ELEM_DATA_MAX];
+	uint32_t group;
+	const char *chain; /* SET_SERVICES: where it leads; else NULL */
+	const char *comment; /* or NULL */
+};
+
+/* Every rule that we ever write. ruleset.c has their text, kernel/nft-rules.c their expressions. */
+enum rule_form {
+	RULE_FOREIGN, /* read from the kernel, and not one of ours: differs from everything, itself too */
+	RULE_DISPATCH, /* listen address -> chain of the link */
+	RULE_LINKED, /* connections of ours go to chain linkedN */
+	RULE_TIMEOUT, /* ct timeout policy retryN */
+	RULE_COUNT, /* count at the endpoint */
+	RULE_NEVER, /* leave the source address as the link says, except 127/8 */
+	RULE_AUTO, /* leave the source address where the reply comes back anyway */
+	RULE_MASQUERADE,
+	RULE_GUARD, /* what route_localnet would let in */
+	RULE_BALANCE, /* draw a slot, translate to its endpoint */
+	RULE_RESET, /* no endpoints, TCP */
+	RULE_REJECT, /* no endpoints, anything else */
+};
+#define RULE_FORMS (RULE_REJECT + 1)
+
+struct rule {
+	uint8_t form; /* enum rule_form */
+	uint8_t family; /* 0 where the form is the same for both */
+	/* RULE_BALANCE only: */
+	uint8_t balance; /* enum balance */
+	uint16_t shard;
+	uint32_t modulus, offset;
+};
+
+/* The rule in nft's words; for people and messages. */
+#define RULE_TEXT 256
+const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT]);
+
+struct hook {
+	const char *type; /* "nat", "filter" */
+	uint32_t hook; /* NF_INET_* */
+	int32_t priority;
+};
+
+#define CHAIN_RULES_MAX 5
+#define CHAIN_NAME_PREFIX "link-"
+
+struct chain {
+	const char *name;
+	bool hooked;
+	struct hook hook;
+	uint32_t group;
+	uint32_t n_rules;
+	struct rule rules[CHAIN_RULES_MAX];
+};
+
+struct timeout {
+	uint8_t family;
+};
+
+#define TIMEOUT_NAME_TEXT 8
+const char *timeout_name(struct timeout timeout, char buffer[TIMEOUT_NAME_TEXT]);
+
+struct ruleset {
+	bool table; /* the table itself is there */
+	bool foreign_shape; /* read from the kernel: sets, chains or hooks that this version would not have made */
+	struct timeout *timeouts;
+	size_t n_timeouts, cap_timeouts;
+	struct set_id *sets;
+	size_t n_sets, cap_sets;
+	struct chain *chains;
+	size_t n_chains, cap_chains;
+	struct elem *elems;
+	size_t n_elems, cap_elems;
+	struct arena strings; /* what the names and comments above point into */
+};
+
+/* Each appends an object, zeroed, for the caller to fill; the pointer is good until the next append. */
+struct timeout *ruleset_add_timeout(struct ruleset *ruleset);
+struct set_id *ruleset_add_set(struct ruleset *ruleset);
+struct chain *ruleset_add_chain(struct ruleset *ruleset);
+struct elem *ruleset_add_elem(struct ruleset *ruleset);
+
+/* Frees everything and leaves an empty ruleset. */
+void ruleset_clear(struct ruleset *ruleset);
+/* Empties it but keeps its memory for the next use. */
+void ruleset_reset(struct ruleset *ruleset);
+
+/* Key and data building: each writes one padded field at *offset and moves it on. */
+void field_put_byte(uint8_t *bytes, size_t *offset, uint8_t value);
+void field_put_u32(uint8_t *bytes, size_t *offset, uint32_t value); /* host byte order, as numgen draws it */
+void field_put_addr(uint8_t *bytes, size_t *offset, const struct ip_addr *addr);
+void field_put_port(uint8_t *bytes, size_t *offset, uint16_t port);
+/* And reading. The family is the set's. */
+uint32_t field_get_u32(const uint8_t *bytes, size_t *offset);
+struct ip_port field_get_ip_port(const uint8_t *bytes, size_t *offset, uint8_t family);
+
+/* A listen as the leading fields of a key; returns their size. */
+size_t key_put_listen(uint8_t *key, const struct listen *listen);
+size_t listen_key_size(uint8_t family);
+/* Does this set's key begin with a listen? If so, reads it. */
+bool elem_listen(const struct elem *elem, struct listen *ret);
+
+#define ELEM_TEXT 320
+/* "slots4-0 { tcp . 127.0.0.1 . 9000 . 2 : 10.0.0.1 . 80 }", for messages. */
+const char *elem_text(const struct elem *elem, char buffer[ELEM_TEXT]);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ruleset/compile.h"
+
+#include <linux/netfilter.h>
+#include <string.h>
+
+static const uint8_t families[] = {AF_INET, AF_INET6};
+
+/* linux/netfilter_ipv4.h has these as enum nf_ip_hook_priorities, which IPv6 repeats. */
+enum { PRIORITY_RAW = -300, PRIORITY_DSTNAT = -100, PRIORITY_SRCNAT = 100 };
+
+static struct chain *add_chain(struct ruleset *out, const char *name)
+{
+	struct chain *chain = ruleset_add_chain(out);
+
+	chain->name = name;
+	return chain;
+}
+
+static struct chain *add_base_chain(struct ruleset *out, const char *name, const char *type, uint32_t hook,
+				    int32_t priority)
+{
+	struct chain *chain = add_chain(out, name);
+
+	chain->hooked = true;
+	chain->hook = (struct hook){type, hook, priority};
+	return chain;
+}
+
+static void add_rule(struct chain *chain, enum rule_form form, uint8_t family)
+{
+	chain->rules[chain->n_rules++] = (struct rule){.form = (uint8_t)form, .family = family};
+}
+
+static void add_rule_per_family(struct chain *chain, enum rule_form form)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		add_rule(chain, form, families[i]);
+}
+
+static void add_base_sets(struct ruleset *out)
+{
+	*ruleset_add_set(out) = (struct set_id){.type = SET_LOCALNET};
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		*ruleset_add_set(out) = (struct set_id){SET_ADDRESSES, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_SERVICES, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_LINKS, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_ALWAYS, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_NEVER, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_ENDPOINTS, families[i], 0};
+	}
+}
+
+/*
+ * What happens to a connection of ours behind the dispatch. It depends on the link only, never on the endpoint
+ * still being there: a packet may pass `output` before an update and `postrouting` after it.
+ */
+static void add_linked_chain(struct ruleset *out, const char *name, uint8_t family)
+{
+	struct chain *chain = add_chain(out, name);
+
+	add_rule(chain, RULE_TIMEOUT, family);
+	add_rule(chain, RULE_COUNT, family);
+	add_rule(chain, RULE_NEVER, family);
+	add_rule(chain, RULE_AUTO, family);
+	add_rule(chain, RULE_MASQUERADE, 0);
+}
+
+void compile_base(struct ruleset *out)
+{
+	struct chain *chain;
+
+	out->table = true;
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		ruleset_add_timeout(out)->family = families[i];
+	add_base_sets(out);
+	chain = add_base_chain(out, "output", "nat", NF_INET_LOCAL_OUT, PRIORITY_DSTNAT);
+	add_rule_per_family(chain, RULE_DISPATCH);
+	chain = add_base_chain(out, "prerouting", "nat", NF_INET_PRE_ROUTING, PRIORITY_DSTNAT);
+	add_rule_per_family(chain, RULE_DISPATCH);
+	chain = add_base_chain(out, "postrouting", "nat", NF_INET_POST_ROUTING, PRIORITY_SRCNAT);
+	add_rule_per_family(chain, RULE_LINKED);
+	add_linked_chain(out, "linked4", AF_INET);
+	add_linked_chain(out, "linked6", AF_INET6);
+	/* Replies are translated back only at priority -100, so a packet from outside that carries 127/8 at priority
+	 * raw already is never legitimate (CVE-2020-8558). */
+	chain = add_base_chain(out, "guard", "filter", NF_INET_PRE_ROUTING, PRIORITY_RAW);
+	add_rule(chain, RULE_GUARD, 0);
+}
+
+void compile_shard(uint8_t family, uint16_t shard, struct ruleset *out)
+{
+	*ruleset_add_set(out) = (struct set_id){SET_SLOTS, family, shard};
+}
+
+void compile_namespace(const struct footprint *footprint, struct ruleset *out)
+{
+	for (size_t i = 0; i < footprint->n_interfaces; i++) {
+		struct elem *elem = ruleset_add_elem(out);
+
+		elem->set.type = SET_LOCALNET;
+		memcpy(elem->key, footprint->interfaces[i], sizeof(footprint->interfaces[i]));
+	}
+	for (size_t i = 0; i < footprint->n_addresses; i++) {
+		struct elem *elem = ruleset_add_elem(out);
+		size_t offset = 0;
+
+		elem->set = (struct set_id){SET_ADDRESSES, footprint->addresses[i].family, 0};
+		field_put_addr(elem->key, &offset, &footprint->addresses[i]);
+	}
+}
+
+static struct elem *add_listen_elem(const struct link_plan *plan, enum set_type type, uint32_t group,
+				    struct ruleset *out, size_t *ret_offset)
+{
+	struct elem *elem = ruleset_add_elem(out);
+
+	elem->set = (struct set_id){(uint8_t)type, plan->listen.at.addr.family, 0};
+	elem->group = group;
+	*ret_offset = key_put_listen(elem->key, &plan->listen);
+	return elem;
+}
+
+/* "LINK/ID", cut to what nft can read, without the characters that would end its string. */
+static const char *endpoint_comment(const struct link_plan *plan, const struct endpoint *endpoint, struct ruleset *out)
+{
+	int room = COMMENT_MAX - (int)strlen(plan->name) - 1;
+	char *comment = arena_printf(&out->strings, "%s/%.*s", plan->name, room, endpoint->id);
+
+	for (char *c = comment; *c; c++) {
+		if (*c == '"' || *c == '\\')
+			*c = '\'';
+	}
+	return comment;
+}
+
+static void compile_link_chain(const struct link_plan *plan, const char *name, uint32_t group, struct ruleset *out)
+{
+	struct chain *chain = add_chain(out, name);
+
+	chain->group = group;
+	if (!plan->slots.count) {
+		add_rule(chain, RULE_RESET, 0);
+		add_rule(chain, RULE_REJECT, 0);
+		return;
+	}
+	add_rule(chain, RULE_BALANCE, plan->listen.at.addr.family);
+	chain->rules[0].balance = (uint8_t)plan->balance;
+	chain->rules[0].shard = plan->shard;
+	chain->rules[0].modulus = plan->slots.count;
+	chain->rules[0].offset = plan->slots.base;
+}
+
+static void compile_slots(const struct link_plan *plan, const char *const *comments, uint32_t group,
+			  struct ruleset *out)
+{
+	for (uint32_t i = 0; i < plan->slots.count; i++) {
+		const struct endpoint *endpoint = &plan->endpoints->items[plan->slots.owner[i]];
+		size_t at_key, at_data = 0;
+		struct elem *elem = add_listen_elem(plan, SET_SLOTS, group, out, &at_key);
+
+		elem->set.shard = plan->shard;
+		field_put_u32(elem->key, &at_key, plan->slots.base + i);
+		field_put_addr(elem->data, &at_data, &endpoint->at.addr);
+		field_put_port(elem->data, &at_data, endpoint->at.port);
+		elem->comment = comments[plan->slots.owner[i]];
+	}
+}
+
+static void compile_endpoints(const struct link_plan *plan, const char *const *comments, uint32_t group,
+			      struct ruleset *out)
+{
+	for (uint32_t i = 0; i < plan->endpoints->count; i++) {
+		const struct endpoint *endpoint = &plan->endpoints->items[i];
+		struct elem *elem;
+		size_t offset;
+
+		if (endpoint->at.addr.family != plan->listen.at.addr.family)
+			continue;
+		elem = add_listen_elem(plan, SET_ENDPOINTS, group, out, &offset);
+		field_put_addr(elem->key, &offset, &endpoint->at.addr);
+		field_put_port(elem->key, &offset, endpoint->at.port);
+		elem->comment = comments[i];
+	}
+}
+
+void compile_link(const struct link_plan *plan, uint32_t group, struct ruleset *out)
+{
+	const char *chain = arena_printf(&out->strings, CHAIN_NAME_PREFIX "%s", plan->name);
+	const char **comments = arena_alloc(&out->strings, (plan->endpoints->count + 1) * sizeof(*comments));
+	struct elem *elem;
+	size_t offset;
+
+	for (uint32_t i = 0; i < plan->endpoints->count; i++)
+		comments[i] = endpoint_comment(plan, &plan->endpoints->items[i], out);
+	compile_link_chain(plan, chain, group, out);
+	elem = add_listen_elem(plan, SET_SERVICES, group, out, &offset);
+	elem->chain = chain;
+	elem->comment = chain + strlen(CHAIN_NAME_PREFIX);
+	add_listen_elem(plan, SET_LINKS, group, out, &offset);
+	if (plan->masquerade == MASQUERADE_ALWAYS)
+		add_listen_elem(plan, SET_ALWAYS, group, out, &offset);
+	if (plan->masquerade == MASQUERADE_NEVER)
+		add_listen_elem(plan, SET_NEVER, group, out, &offset);
+	compile_slots(plan, comments, group, out);
+	compile_endpoints(plan, comments, group, out);
+}

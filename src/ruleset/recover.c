@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ruleset/recover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The elements that belong to a listen address, ordered by it. */
+struct recovery {
+	const struct elem **elems;
+	size_t count;
+};
+
+static int compare_listens(const struct listen *a, const struct listen *b)
+{
+	if (a->protocol != b->protocol)
+		return a->protocol < b->protocol ? -1 : 1;
+	return ip_port_compare(&a->at, &b->at);
+}
+
+/* By listen; then slots by their number, which is the order in which a plan has them. */
+static int compare_elems(const void *a, const void *b)
+{
+	const struct elem *x = *(const struct elem *const *)a, *y = *(const struct elem *const *)b;
+	size_t at_x, at_y;
+	struct listen l, m;
+	int order;
+
+	elem_listen(x, &l);
+	elem_listen(y, &m);
+	order = compare_listens(&l, &m);
+	if (order)
+		return order;
+	if (x->set.type != y->set.type)
+		return x->set.type < y->set.type ? -1 : 1;
+	if (x->set.type != SET_SLOTS)
+		return 0;
+	at_x = at_y = listen_key_size(x->set.family);
+	{
+		uint32_t slot_x = field_get_u32(x->key, &at_x), slot_y = field_get_u32(y->key, &at_y);
+
+		return slot_x == slot_y ? 0 : slot_x < slot_y ? -1 : 1;
+	}
+}
+
+struct recovery *recovery_new(const struct ruleset *kernel)
+{
+	struct recovery *recovery = xcalloc(1, sizeof(*recovery));
+	struct listen listen;
+
+	recovery->elems = xcalloc(kernel->n_elems + 1, sizeof(*recovery->elems));
+	for (size_t i = 0; i < kernel->n_elems; i++) {
+		if (elem_listen(&kernel->elems[i], &listen))
+			recovery->elems[recovery->count++] = &kernel->elems[i];
+	}
+	qsort(recovery->elems, recovery->count, sizeof(*recovery->elems), compare_elems);
+	return recovery;
+}
+
+void recovery_free(struct recovery *recovery)
+{
+	if (!recovery)
+		return;
+	free(recovery->elems);
+	free(recovery);
+}
+
+/* The elements of one listen: [*ret_first, return value). */
+static size_t find_listen(const struct recovery *recovery, const struct listen *listen, size_t *ret_first)
+{
+	size_t low = 0, high = recovery->count, end;
+	struct listen at;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		elem_listen(recovery->elems[middle], &at);
+		if (compare_listens(&at, listen) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (end = low; end < recovery->count; end++) {
+		elem_listen(recovery->elems[end], &at);
+		if (compare_listens(&at, listen) != 0)
+			break;
+	}
+	*ret_first = low;
+	return end;
+}
+
+/* "LINK/ID" -> ID; what is not of that form stays nameless and is told by its address. */
+static void recover_id(const struct elem *elem, struct endpoint *endpoint, char text[IP_PORT_TEXT])
+{
+	const char *slash = elem->comment ? strchr(elem->comment, '/') : NULL;
+
+	endpoint->id = slash && slash[1] ? slash + 1 : ip_port_text(&endpoint->at, text);
+}
+
+/* Endpoints as the counters name them. Weight and priority are not in the kernel: the slots are what counts. */
+static const struct endpoints *recover_endpoints(const struct elem *const *elems, size_t count)
+{
+	struct endpoints_builder *builder = endpoints_builder_new();
+	const char *other;
+
+	for (size_t i = 0; i < count; i++) {
+		struct endpoint endpoint = {.weight = 1};
+		char text[IP_PORT_TEXT];
+		size_t offset;
+
+		if (elems[i]->set.type != SET_ENDPOINTS)
+			continue;
+		offset = listen_key_size(elems[i]->set.family);
+		endpoint.at = field_get_ip_port(elems[i]->key, &offset, elems[i]->set.family);
+		recover_id(elems[i], &endpoint, text);
+		if (endpoints_builder_add(builder, &endpoint, &other) < 0) {
+			endpoint.id = ip_port_text(&endpoint.at, text); /* two ids that were cut to the same */
+			endpoints_builder_add(builder, &endpoint, &other);
+		}
+	}
+	return endpoints_builder_finish(builder);
+}
+
+static uint32_t find_by_address(const struct endpoints *endpoints, const struct ip_port *at)
+{
+	const struct endpoint *endpoint = endpoints_find_address(endpoints, at);
+
+	return endpoint ? (uint32_t)(endpoint - endpoints->items) : SLOT_FREE;
+}
+
+/* Slots without a gap from the first one on; a table with gaps was not ours, and is laid out anew. */
+static void recover_slots(const struct elem *const *elems, size_t count, struct link_plan *plan)
+{
+	struct slots *slots = &plan->slots;
+
+	slots->owner = xcalloc(count + 1, sizeof(*slots->owner));
+	for (size_t i = 0; i < count; i++) {
+		size_t at_key = listen_key_size(elems[i]->set.family), at_data = 0;
+		struct ip_port target;
+		uint32_t number;
+
+		if (elems[i]->set.type != SET_SLOTS)
+			continue;
+		number = field_get_u32(elems[i]->key, &at_key);
+		if (!slots->count) {
+			slots->base = number;
+			plan->shard = elems[i]->set.shard;
+		}
+		if (number != slots->base + slots->count || elems[i]->set.shard != plan->shard) {
+			slots->count = 0;
+			return;
+		}
+		target = field_get_ip_port(elems[i]->data, &at_data, elems[i]->set.family);
+		slots->owner[slots->count++] = find_by_address(plan->endpoints, &target);
+	}
+}
+
+bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret)
+{
+	size_t first, end = find_listen(recovery, &conf->listen, &first);
+	struct link_plan plan = {
+		.listen = conf->listen,
+		.balance = conf->balance,
+		.masquerade = conf->masquerade,
+	};
+
+	if (first == end)
+		return false;
+	plan.name = xstrdup(conf->name);
+	plan.endpoints = recover_endpoints(recovery->elems + first, end - first);
+	recover_slots(recovery->elems + first, end - first, &plan);
+	*ret = plan;
+	return true;
+}
+
+struct footprint recovery_footprint(const struct ruleset *kernel)
+{
+	struct footprint footprint = {0};
+	size_t cap_interfaces = 0, cap_addresses = 0;
+
+	for (size_t i = 0; i < kernel->n_elems; i++) {
+		const struct elem *elem = &kernel->elems[i];
+
+		if (elem->set.type == SET_LOCALNET) {
+			ARRAY_GROW(footprint.interfaces, footprint.n_interfaces, cap_interfaces);
+			memcpy(footprint.interfaces[footprint.n_interfaces++], elem->key, sizeof(*footprint.interfaces));
+		} else if (elem->set.type == SET_ADDRESSES) {
+			ARRAY_GROW(footprint.addresses, footprint.n_addresses, cap_addresses);
+			footprint.addresses[footprint.n_addresses] = (struct ip_addr){.family = elem->set.family};
+			memcpy(footprint.addresses[footprint.n_addresses++].bytes, elem->key, set_key_size(elem->set));
+		}
+	}
+	return footprint;
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ruleset/ruleset.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is fixed for a type of set. Keys and data are sequences of fields, each padded to 4 bytes. */
+static const struct set_shape {
+	const char *name; /* the family's digit, then for slots the shard, follow where it has them */
+	bool by_family;
+	bool keyed_by_listen;
+	uint8_t key_words; /* 4-byte words of the key besides addresses */
+	uint8_t key_addresses;
+	uint8_t data_words;
+	uint8_t data_addresses;
+} shapes[SET_TYPES] = {
+	[SET_PROTOCOLS] = {"__set", false, false, 1, 0, 0, 0},
+	[SET_LOCALNET] = {"localnet", false, false, 4, 0, 0, 0},
+	[SET_ADDRESSES] = {"addresses", true, false, 0, 1, 0, 0},
+	[SET_SERVICES] = {"services", true, true, 2, 1, 0, 0},
+	[SET_LINKS] = {"links", true, true, 2, 1, 0, 0},
+	[SET_ALWAYS] = {"always", true, true, 2, 1, 0, 0},
+	[SET_NEVER] = {"never", true, true, 2, 1, 0, 0},
+	[SET_SLOTS] = {"slots", true, true, 3, 1, 1, 1},
+	[SET_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
+};
+
+static size_t address_size(uint8_t family)
+{
+	return family == AF_INET6 ? 16 : 4;
+}
+
+static char family_digit(uint8_t family)
+{
+	return family == AF_INET6 ? '6' : '4';
+}
+
+const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT])
+{
+	const struct set_shape *shape = &shapes[set.type];
+
+	if (set.type == SET_SLOTS)
+		snprintf(buffer, SET_NAME_TEXT, "%s%c-%u", shape->name, family_digit(set.family), set.shard);
+	else if (set.type == SET_PROTOCOLS)
+		snprintf(buffer, SET_NAME_TEXT, "%s%%d", shape->name); /* the kernel puts the number */
+	else if (shape->by_family)
+		snprintf(buffer, SET_NAME_TEXT, "%s%c", shape->name, family_digit(set.family));
+	else
+		snprintf(buffer, SET_NAME_TEXT, "%s", shape->name);
+	return buffer;
+}
+
+static bool match_set_name(const char *name, struct set_id set)
+{
+	char buffer[SET_NAME_TEXT];
+
+	return strcmp(name, set_name(set, buffer)) == 0;
+}
+
+static bool slots_from_name(const char *rest, struct set_id *ret)
+{
+	char digit = rest[0];
+	uint64_t shard;
+
+	if ((digit != '4' && digit != '6') || rest[1] != '-' || number_parse(rest + 2, 0, UINT16_MAX, &shard) < 0)
+		return false;
+	*ret = (struct set_id){SET_SLOTS, digit == '4' ? AF_INET : AF_INET6, (uint16_t)shard};
+	return true;
+}
+
+bool set_from_name(const char *name, struct set_id *ret)
+{
+	static const uint8_t families[] = {0, AF_INET, AF_INET6};
+	size_t slots_length = strlen(shapes[SET_SLOTS].name), anonymous_length = strlen(shapes[SET_PROTOCOLS].name);
+
+	if (strncmp(name, shapes[SET_PROTOCOLS].name, anonymous_length) == 0) {
+		*ret = (struct set_id){.type = SET_PROTOCOLS};
+		return true;
+	}
+	if (strncmp(name, shapes[SET_SLOTS].name, slots_length) == 0)
+		return slots_from_name(name + slots_length, ret);
+	for (uint8_t type = SET_LOCALNET; type < SET_TYPES; type++) {
+		for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+			struct set_id set = {type, families[i], 0};
+
+			if (shapes[type].by_family == (set.family != 0) && match_set_name(name, set)) {
+				*ret = set;
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+size_t set_key_size(struct set_id set)
+{
+	const struct set_shape *shape = &shapes[set.type];
+
+	if (set.type == SET_PROTOCOLS)
+		return 1; /* alone, a field is not padded */
+	return 4u * shape->key_words + shape->key_addresses * address_size(set.family);
+}
+
+size_t set_data_size(struct set_id set)
+{
+	const struct set_shape *shape = &shapes[set.type];
+
+	return 4u * shape->data_words + shape->data_addresses * address_size(set.family);
+}
+
+const char *timeout_name(struct timeout timeout, char buffer[TIMEOUT_NAME_TEXT])
+{
+	snprintf(buffer, TIMEOUT_NAME_TEXT, "retry%c", family_digit(timeout.family));
+	return buffer;
+}
+
+/* The words of a rule; %1$s the keyword of its family ("ip", "ip6"), %2$c its digit, %3$s its loopback. */
+static const char *const rule_words[RULE_FORMS] = {
+	[RULE_FOREIGN] = "(a rule that nuncio did not write)",
+	[RULE_DISPATCH] = "meta l4proto . %1$s daddr . th dport vmap @services%2$c",
+	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } ct protocol . ct original %1$s daddr"
+			" . ct original proto-dst @links%2$c goto linked%2$c",
+	[RULE_TIMEOUT] = "meta l4proto tcp ct timeout set \"retry%2$c\"",
+	[RULE_COUNT] = "meta l4proto { tcp, udp } ct protocol . ct original %1$s daddr . ct original proto-dst"
+		       " . %1$s daddr . th dport @endpoints%2$c",
+	[RULE_NEVER] = "meta l4proto { tcp, udp } ct protocol . ct original %1$s daddr . ct original proto-dst"
+		       " @never%2$c %1$s saddr != %3$s accept",
+	[RULE_AUTO] = "meta l4proto { tcp, udp } %1$s saddr != %3$s fib saddr type local"
+		      " ct protocol . %1$s saddr . ct original proto-dst != @links%2$c"
+		      " ct protocol . ct original %1$s daddr . ct original proto-dst != @always%2$c accept",
+	[RULE_MASQUERADE] = "masquerade",
+	[RULE_GUARD] = "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
+	[RULE_RESET] = "meta l4proto tcp reject with tcp reset",
+	[RULE_REJECT] = "reject",
+};
+
+const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
+{
+	const char *keyword = rule->family == AF_INET6 ? "ip6" : "ip";
+	const char *loopback = rule->family == AF_INET6 ? "::1" : "127.0.0.0/8";
+	char digit = family_digit(rule->family);
+
+	if (rule->form == RULE_BALANCE) {
+		snprintf(buffer, RULE_TEXT,
+			 "dnat %s to meta l4proto . %s daddr . th dport . numgen %s mod %u offset %u map @slots%c-%u",
+			 keyword, keyword, rule->balance == BALANCE_RANDOM ? "random" : "inc", rule->modulus,
+			 rule->offset, digit, rule->shard);
+	} else {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the table above is the only source of formats */
+		snprintf(buffer, RULE_TEXT, rule_words[rule->form], keyword, digit, loopback);
+#pragma GCC diagnostic pop
+	}
+	return buffer;
+}
+
+#define DEFINE_ADD(type, name, items, count, capacity)                                                                 \
+	struct type *ruleset_add_##name(struct ruleset *ruleset)                                                       \
+	{                                                                                                              \
+		ARRAY_GROW(ruleset->items, ruleset->count, ruleset->capacity);                                         \
+		memset(&ruleset->items[ruleset->count], 0, sizeof(ruleset->items[0]));                                 \
+		return &ruleset->items[ruleset->count++];                                                              \
+	}
+
+DEFINE_ADD(timeout, timeout, timeouts, n_timeouts, cap_timeouts)
+DEFINE_ADD(set_id, set, sets, n_sets, cap_sets)
+DEFINE_ADD(chain, chain, chains, n_chains, cap_chains)
+DEFINE_ADD(elem, elem, elems, n_elems, cap_elems)
+
+void ruleset_reset(struct ruleset *ruleset)
+{
+	ruleset->table = ruleset->foreign_shape = false;
+	ruleset->n_timeouts = ruleset->n_sets = ruleset->n_chains = ruleset->n_elems = 0;
+	arena_free(&ruleset->strings);
+}
+
+void ruleset_clear(struct ruleset *ruleset)
+{
+	free(ruleset->timeouts);
+	free(ruleset->sets);
+	free(ruleset->chains);
+	free(ruleset->elems);
+	arena_free(&ruleset->strings);
+	*ruleset = (struct ruleset){0};
+}
+
+void field_put_byte(uint8_t *bytes, size_t *offset, uint8_t value)
+{
+	bytes[*offset] = value;
+	*offset += 4;
+}
+
+void field_put_u32(uint8_t *bytes, size_t *offset, uint32_t value)
+{
+	memcpy(bytes + *offset, &value, sizeof(value));
+	*offset += 4;
+}
+
+void field_put_addr(uint8_t *bytes, size_t *offset, const struct ip_addr *addr)
+{
+	memcpy(bytes + *offset, addr->bytes, address_size(addr->family));
+	*offset += address_size(addr->family);
+}
+
+void field_put_port(uint8_t *bytes, size_t *offset, uint16_t port)
+{
+	uint16_t value = htons(port);
+
+	memcpy(bytes + *offset, &value, sizeof(value));
+	*offset += 4;
+}
+
+uint32_t field_get_u32(const uint8_t *bytes, size_t *offset)
+{
+	uint32_t value;
+
+	memcpy(&value, bytes + *offset, sizeof(value));
+	*offset += 4;
+	return value;
+}
+
+struct ip_port field_get_ip_port(const uint8_t *bytes, size_t *offset, uint8_t family)
+{
+	struct ip_port at = {.addr.family = family};
+	uint16_t port;
+
+	memcpy(at.addr.bytes, bytes + *offset, address_size(family));
+	*offset += address_size(family);
+	memcpy(&port, bytes + *offset, sizeof(port));
+	at.port = ntohs(port);
+	*offset += 4;
+	return at;
+}
+
+size_t listen_key_size(uint8_t family)
+{
+	return 4 + address_size(family) + 4;
+}
+
+size_t key_put_listen(uint8_t *key, const struct listen *listen)
+{
+	size_t offset = 0;
+
+	field_put_byte(key, &offset, listen->protocol);
+	field_put_addr(key, &offset, &listen->at.addr);
+	field_put_port(key, &offset, listen->at.port);
+	return offset;
+}
+
+bool elem_listen(const struct elem *elem, struct listen *ret)
+{
+	size_t offset = 4;
+
+	if (!shapes[elem->set.type].keyed_by_listen)
+		return false;
+	ret->protocol = elem->key[0];
+	ret->at = field_get_ip_port(elem->key, &offset, elem->set.family);
+	return true;
+}
+
+static int print_ip_port(char *buffer, size_t size, struct ip_port at)
+{
+	char text[IP_ADDR_TEXT];
+
+	return snprintf(buffer, size, "%s . %u", ip_addr_text(&at.addr, text), at.port);
+}
+
+static void print_key(const struct elem *elem, char *buffer, size_t size)
+{
+	size_t offset, used;
+	struct listen listen;
+	char text[IP_ADDR_TEXT];
+
+	if (!elem_listen(elem, &listen)) {
+		struct ip_addr addr = {.family = elem->set.family};
+
+		memcpy(addr.bytes, elem->key, address_size(addr.family));
+		if (elem->set.type == SET_LOCALNET)
+			snprintf(buffer, size, "\"%.16s\"", (const char *)elem->key);
+		else
+			snprintf(buffer, size, "%s", ip_addr_text(&addr, text));
+		return;
+	}
+	used = (size_t)snprintf(buffer, size, "%s . ", listen.protocol == IPPROTO_UDP ? "udp" : "tcp");
+	used += (size_t)print_ip_port(buffer + used, size - used, listen.at);
+	offset = listen_key_size(elem->set.family);
+	if (elem->set.type == SET_SLOTS) {
+		snprintf(buffer + used, size - used, " . %u", field_get_u32(elem->key, &offset));
+	} else if (elem->set.type == SET_ENDPOINTS) {
+		used += (size_t)snprintf(buffer + used, size - used, " . ");
+		print_ip_port(buffer + used, size - used,
+			      field_get_ip_port(elem->key, &offset, elem->set.family));
+	}
+}
+
+const char *elem_text(const struct elem *elem, char buffer[ELEM_TEXT])
+{
+	char name[SET_NAME_TEXT], key[160], data[CHAIN_RULES_MAX * 20] = "";
+	size_t offset = 0;
+
+	print_key(elem, key, sizeof(key));
+	if (elem->set.type == SET_SLOTS)
+		print_ip_port(data, sizeof(data), field_get_ip_port(elem->data, &offset, elem->set.family));
+	snprintf(buffer, ELEM_TEXT, "%s { %s%s%s%s }", set_name(elem->set, name), key,
+		 *data || elem->chain ? " : " : "", elem->chain ? "goto " : "", elem->chain ? elem->chain : data);
+	return buffer;
+}
