@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Network namespaces. The daemon stays in its own: it only visits another one to open sockets there, which keep
+ * their namespace, so that registries are reached from the host while rules land in the application's namespace.
+ */
+#ifndef NUNCIO_KERNEL_NETNS_H
+#define NUNCIO_KERNEL_NETNS_H
+
+#include "base/error.h"
+
+/*
+ * Opens the namespace that `spec` names: a name under /run/netns, a path, "pid:N", or NULL for the caller's own.
+ * Returns a file descriptor for the caller to close, or a negative errno with a sentence that says what to do.
+ */
+int netns_open(const char *spec, struct error *err);
+
+/* Runs function(context) in the namespace and comes back. Returns what the function returned, or a negative errno. */
+int netns_call(int fd, int (*function)(void *context), void *context, struct error *err);
+
+#endif

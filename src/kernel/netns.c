@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kernel/netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void make_path(const char *spec, char path[PATH_MAX])
+{
+	if (!spec)
+		snprintf(path, PATH_MAX, "/proc/self/ns/net");
+	else if (strncmp(spec, "pid:", 4) == 0)
+		snprintf(path, PATH_MAX, "/proc/%s/ns/net", spec + 4);
+	else if (strchr(spec, '/'))
+		snprintf(path, PATH_MAX, "%s", spec);
+	else
+		snprintf(path, PATH_MAX, "/run/netns/%s", spec);
+}
+
+int netns_open(const char *spec, struct error *err)
+{
+	char path[PATH_MAX];
+	int fd, code;
+
+	make_path(spec, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	code = -errno;
+	if (code != -ENOENT)
+		return fail(err, code, "network namespace %s: cannot open %s: %s", spec ? spec : "(own)", path, strerror(-code));
+	if (spec && strncmp(spec, "pid:", 4) == 0)
+		return fail(err, code, "network namespace %s: there is no process %s", spec, spec + 4);
+	return fail(err, code, "network namespace %s: there is no %s: give a name that `ip netns list` shows, a path, or "
+			       "pid:N of a process in it",
+		    spec ? spec : "(own)", path);
+}
+
+int netns_call(int fd, int (*function)(void *context), void *context, struct error *err)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), code;
+
+	if (home < 0)
+		return fail(err, -errno, "cannot open the own network namespace: %s", strerror(errno));
+	if (setns(fd, CLONE_NEWNET) < 0) {
+		code = -errno;
+		close(home);
+		if (code == -EPERM)
+			return fail(err, code, "not permitted to enter the network namespace: that needs CAP_SYS_ADMIN "
+					       "(run nuncio as root, or start it inside the namespace)");
+		return fail(err, code, "cannot enter the network namespace: %s", strerror(-code));
+	}
+	code = function(context);
+	if (setns(home, CLONE_NEWNET) < 0)
+		abort(); /* nothing that follows would be where it is meant to be */
+	close(home);
+	return code;
+}

@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kernel/nft.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/common.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/gen.h>
+#include <libnftnl/object.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <libnftnl/udata.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "kernel/netlink.h"
+#include "kernel/nft-batch.h"
+#include "kernel/nft-rules.h"
+
+/* Flags of a table, linux/netfilter/nf_tables.h; PERSIST is newer (6.9) than the headers that we build with. */
+#define TABLE_OWNER 0x2u
+#define TABLE_PERSIST 0x4u
+
+/* A batch is one datagram: the send buffer bounds it. */
+#define SEND_BUFFER (64 * 1024 * 1024)
+#define RECEIVE_BUFFER (4 * 1024 * 1024)
+
+/* A batch buffer larger than this is given back after use: a cold start must not cost memory for ever. */
+#define BATCH_KEEP (256 * 1024)
+
+enum ownership { OWNERSHIP_UNTRIED, OWNERSHIP_OURS, OWNERSHIP_UNSUPPORTED };
+
+struct nft {
+	struct mnl_socket *socket;
+	struct batch batch;
+	uint32_t sequence; /* of the next batch */
+	uint32_t generation; /* of the ruleset as we know it */
+	enum ownership ownership;
+	uint32_t foreign_owner;
+};
+
+static void set_buffer(struct mnl_socket *socket, int force, int plain, int bytes)
+{
+	int fd = mnl_socket_get_fd(socket);
+
+	/* Without CAP_NET_ADMIN in the first user namespace only the system's limit can be had: then large
+	 * updates fail with EMSGSIZE, and small ones work. */
+	if (setsockopt(fd, SOL_SOCKET, force, &bytes, sizeof(bytes)) < 0)
+		setsockopt(fd, SOL_SOCKET, plain, &bytes, sizeof(bytes));
+}
+
+int nft_open(struct nft **ret, struct error *err)
+{
+	struct nft *nft;
+	struct mnl_socket *socket;
+	int on = 1, code = netlink_open(NETLINK_NETFILTER, &socket, err);
+
+	if (code < 0)
+		return code;
+	mnl_socket_setsockopt(socket, NETLINK_EXT_ACK, &on, sizeof(on));
+	mnl_socket_setsockopt(socket, NETLINK_CAP_ACK, &on, sizeof(on));
+	set_buffer(socket, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER);
+	set_buffer(socket, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
+	nft = xcalloc(1, sizeof(*nft));
+	nft->socket = socket;
+	*ret = nft;
+	return 0;
+}
+
+void nft_close(struct nft *nft)
+{
+	if (!nft)
+		return;
+	mnl_socket_close(nft->socket);
+	batch_clear(&nft->batch);
+	free(nft);
+}
+
+uint32_t nft_foreign_owner(const struct nft *nft)
+{
+	return nft->foreign_owner;
+}
+
+bool nft_wants_ownership(const struct nft *nft)
+{
+	return nft->ownership == OWNERSHIP_UNTRIED;
+}
+
+/* Reading */
+
+struct reading {
+	struct nft *nft;
+	struct ruleset *out;
+	struct nft_recogniser *recogniser;
+	size_t chain_hint; /* rules come chain by chain, in the order of the chains */
+	struct set_id set; /* whose elements are being read */
+	nft_counter_fn counter;
+	void *counter_context;
+};
+
+static int request(struct nft *nft, uint16_t type, uint16_t flags, uint16_t table_attr, uint16_t name_attr,
+		   const char *name, mnl_cb_t callback, void *context)
+{
+	_Alignas(struct nlmsghdr) char buffer[512];
+	struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, type, NFPROTO_INET, flags, 0);
+
+	if (table_attr)
+		mnl_attr_put_strz(header, table_attr, TABLE_NAME);
+	if (name)
+		mnl_attr_put_strz(header, name_attr, name);
+	return netlink_request(nft->socket, header, callback, context);
+}
+
+static int on_generation(const struct nlmsghdr *header, void *context)
+{
+	struct nftnl_gen *gen = nftnl_gen_alloc();
+	uint32_t *generation = context;
+
+	if (gen && nftnl_gen_nlmsg_parse(header, gen) == 0)
+		*generation = nftnl_gen_get_u32(gen, NFTNL_GEN_ID);
+	nftnl_gen_free(gen);
+	return MNL_CB_STOP;
+}
+
+static int read_generation(struct nft *nft, uint32_t *ret)
+{
+	return request(nft, NFT_MSG_GETGEN, 0, 0, 0, NULL, on_generation, ret);
+}
+
+/* The comment in the user data of a table or an element; both have it as their first attribute type. */
+static const char *find_comment(const void *data, uint32_t size)
+{
+	const uint8_t *bytes = data, *end = bytes + size;
+
+	while (data && bytes + 2 <= end && bytes + 2 + bytes[1] <= end) {
+		if (bytes[0] == NFTNL_UDATA_SET_ELEM_COMMENT && bytes[1] && bytes[2 + bytes[1] - 1] == '\0')
+			return (const char *)bytes + 2;
+		bytes += 2 + bytes[1];
+	}
+	return NULL;
+}
+
+static int on_table(const struct nlmsghdr *header, void *context)
+{
+	struct nftnl_table *table = nftnl_table_alloc();
+	struct reading *reading = context;
+	const char *comment;
+	uint32_t size = 0;
+
+	if (!table || nftnl_table_nlmsg_parse(header, table) < 0) {
+		nftnl_table_free(table);
+		return MNL_CB_ERROR;
+	}
+	reading->out->table = true;
+	if (nftnl_table_is_set(table, NFTNL_TABLE_OWNER)) {
+		uint32_t owner = nftnl_table_get_u32(table, NFTNL_TABLE_OWNER);
+
+		if (owner != mnl_socket_get_portid(reading->nft->socket))
+			reading->nft->foreign_owner = owner;
+	}
+	comment = find_comment(nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &size), size);
+	reading->out->foreign_shape |= !comment || strcmp(comment, TABLE_COMMENT) != 0;
+	nftnl_table_free(table);
+	return MNL_CB_STOP;
+}
+
+static int on_timeout(const struct nlmsghdr *header, void *context)
+{
+	struct nftnl_obj *object = nftnl_obj_alloc();
+	struct reading *reading = context;
+	const char *name;
+
+	if (!object || nftnl_obj_nlmsg_parse(header, object) < 0) {
+		nftnl_obj_free(object);
+		return MNL_CB_ERROR;
+	}
+	name = nftnl_obj_get_str(object, NFTNL_OBJ_NAME);
+	if (strcmp(name, "retry4") == 0)
+		ruleset_add_timeout(reading->out)->family = AF_INET;
+	else if (strcmp(name, "retry6") == 0)
+		ruleset_add_timeout(reading->out)->family = AF_INET6;
+	else
+		reading->out->foreign_shape = true;
+	nftnl_obj_free(object);
+	return MNL_CB_OK;
+}
+
+static void read_chain(struct reading *reading, const struct nftnl_chain *object)
+{
+	struct chain *chain = ruleset_add_chain(reading->out);
+	const char *type = nftnl_chain_get_str(object, NFTNL_CHAIN_TYPE);
+
+	chain->name = arena_strdup(&reading->out->strings, nftnl_chain_get_str(object, NFTNL_CHAIN_NAME));
+	chain->group = GROUP_UNKNOWN;
+	chain->hooked = nftnl_chain_is_set(object, NFTNL_CHAIN_HOOKNUM);
+	if (!chain->hooked)
+		return;
+	chain->hook.type = arena_strdup(&reading->out->strings, type ? type : "");
+	chain->hook.hook = nftnl_chain_get_u32(object, NFTNL_CHAIN_HOOKNUM);
+	chain->hook.priority = nftnl_chain_get_s32(object, NFTNL_CHAIN_PRIO);
+}
+
+/* Chains of all tables of the family come: those of others are passed over before anything of them is read. */
+static bool is_our_table(const struct nlmsghdr *header, uint16_t table_attr)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg)) {
+		if (mnl_attr_get_type(attr) == table_attr)
+			return strcmp(mnl_attr_get_str(attr), TABLE_NAME) == 0;
+	}
+	return false;
+}
+
+static int on_chain(const struct nlmsghdr *header, void *context)
+{
+	struct nftnl_chain *object;
+
+	if (!is_our_table(header, NFTA_CHAIN_TABLE))
+		return MNL_CB_OK;
+	object = nftnl_chain_alloc();
+	if (!object || nftnl_chain_nlmsg_parse(header, object) < 0) {
+		nftnl_chain_free(object);
+		return MNL_CB_ERROR;
+	}
+	read_chain(context, object);
+	nftnl_chain_free(object);
+	return MNL_CB_OK;
+}
+
+static struct chain *find_chain(struct reading *reading, const char *name)
+{
+	struct ruleset *out = reading->out;
+
+	for (size_t i = 0; i < out->n_chains; i++) {
+		size_t at = (reading->chain_hint + i) % out->n_chains;
+
+		if (strcmp(out->chains[at].name, name) == 0) {
+			reading->chain_hint = at;
+			return &out->chains[at];
+		}
+	}
+	return NULL;
+}
+
+static int on_rule(const struct nlmsghdr *header, void *context)
+{
+	struct nftnl_rule *object = nftnl_rule_alloc();
+	struct reading *reading = context;
+	struct chain *chain;
+
+	if (!object || nftnl_rule_nlmsg_parse(header, object) < 0) {
+		nftnl_rule_free(object);
+		return MNL_CB_ERROR;
+	}
+	chain = find_chain(reading, nftnl_rule_get_str(object, NFTNL_RULE_CHAIN));
+	if (chain && chain->n_rules < CHAIN_RULES_MAX)
+		chain->rules[chain->n_rules++] = nft_recognise(reading->recogniser, object);
+	else if (chain)
+		chain->rules[0].form = RULE_FOREIGN; /* more than we would ever write */
+	nftnl_rule_free(object);
+	return MNL_CB_OK;
+}
+
+static bool same_set_shape(const struct nftnl_set *object, struct set_id set)
+{
+	bool map = set.type == SET_SERVICES || set.type == SET_SLOTS;
+
+	return nftnl_set_get_u32(object, NFTNL_SET_KEY_LEN) == set_key_size(set) &&
+	       (nftnl_set_get_u32(object, NFTNL_SET_FLAGS) & ~(uint32_t)NFT_SET_EVAL) == (map ? NFT_SET_MAP : 0u) &&
+	       (set.type != SET_SLOTS || nftnl_set_get_u32(object, NFTNL_SET_DATA_LEN) == set_data_size(set));
+}
+
+static int on_set(const struct nlmsghdr *header, void *context)
+{
+	struct nftnl_set *object = nftnl_set_alloc();
+	struct reading *reading = context;
+	struct set_id set;
+
+	if (!object || nftnl_set_nlmsg_parse(header, object) < 0) {
+		nftnl_set_free(object);
+		return MNL_CB_ERROR;
+	}
+	if (!set_from_name(nftnl_set_get_str(object, NFTNL_SET_NAME), &set))
+		reading->out->foreign_shape = true;
+	else if (set.type == SET_PROTOCOLS)
+		; /* anonymous: part of its rule */
+	else if (!same_set_shape(object, set))
+		reading->out->foreign_shape = true;
+	else
+		*ruleset_add_set(reading->out) = set;
+	nftnl_set_free(object);
+	return MNL_CB_OK;
+}
+
+static bool copy_field(struct nftnl_set_elem *object, uint16_t attr, uint8_t *into, size_t size)
+{
+	uint32_t length = 0;
+	const void *bytes = nftnl_set_elem_get(object, attr, &length);
+
+	if (!bytes || length < size)
+		return false;
+	memcpy(into, bytes, size);
+	return true;
+}
+
+static void read_elem(struct reading *reading, struct nftnl_set_elem *object)
+{
+	struct ruleset *out = reading->out;
+	struct elem elem = {.set = reading->set, .group = GROUP_UNKNOWN};
+	uint32_t size = 0;
+	const char *comment;
+
+	if (!copy_field(object, NFTNL_SET_ELEM_KEY, elem.key, set_key_size(elem.set)))
+		return;
+	if (elem.set.type == SET_SERVICES) {
+		const char *chain = nftnl_set_elem_get_str(object, NFTNL_SET_ELEM_CHAIN);
+
+		elem.chain = arena_strdup(&out->strings, chain ? chain : "");
+	} else if (set_data_size(elem.set)) {
+		copy_field(object, NFTNL_SET_ELEM_DATA, elem.data, set_data_size(elem.set));
+	}
+	comment = find_comment(nftnl_set_elem_get(object, NFTNL_SET_ELEM_USERDATA, &size), size);
+	if (comment)
+		elem.comment = arena_strdup(&out->strings, comment);
+	*ruleset_add_elem(out) = elem;
+}
+
+static int on_elems_message(const struct nlmsghdr *header, void *context,
+			    void (*each)(struct reading *reading, struct nftnl_set_elem *object))
+{
+	struct nftnl_set *object = nftnl_set_alloc();
+	struct nftnl_set_elems_iter *iter;
+	struct nftnl_set_elem *elem;
+
+	if (!object || nftnl_set_elems_nlmsg_parse(header, object) < 0) {
+		nftnl_set_free(object);
+		return MNL_CB_ERROR;
+	}
+	iter = nftnl_set_elems_iter_create(object);
+	while (iter && (elem = nftnl_set_elems_iter_next(iter)))
+		each(context, elem);
+	nftnl_set_elems_iter_destroy(iter);
+	nftnl_set_free(object);
+	return MNL_CB_OK;
+}
+
+static int on_elems(const struct nlmsghdr *header, void *context)
+{
+	return on_elems_message(header, context, read_elem);
+}
+
+static int read_elems(struct reading *reading, struct set_id set, mnl_cb_t callback)
+{
+	char name[SET_NAME_TEXT];
+
+	reading->set = set;
+	return request(reading->nft, NFT_MSG_GETSETELEM, NLM_F_DUMP, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET,
+		       set_name(set, name), callback, reading);
+}
+
+static int read_objects(struct reading *reading)
+{
+	struct nft *nft = reading->nft;
+	int code = request(nft, NFT_MSG_GETTABLE, 0, NFTA_TABLE_NAME, 0, NULL, on_table, reading);
+
+	if (code == -ENOENT)
+		return 0; /* no table of ours, so nothing else either */
+	if (code == 0)
+		code = request(nft, NFT_MSG_GETOBJ, NLM_F_DUMP, NFTA_OBJ_TABLE, 0, NULL, on_timeout, reading);
+	if (code == 0)
+		code = request(nft, NFT_MSG_GETCHAIN, NLM_F_DUMP, 0, 0, NULL, on_chain, reading);
+	if (code == 0)
+		code = request(nft, NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, 0, NULL, on_rule, reading);
+	if (code == 0)
+		code = request(nft, NFT_MSG_GETSET, NLM_F_DUMP, NFTA_SET_TABLE, 0, NULL, on_set, reading);
+	for (size_t i = 0; code == 0 && i < reading->out->n_sets; i++)
+		code = read_elems(reading, reading->out->sets[i], on_elems);
+	return code;
+}
+
+/* The table as of one generation: -EAGAIN where it changed meanwhile. */
+static int read_once(struct reading *reading)
+{
+	uint32_t before = 0, after = 0;
+	int code = read_generation(reading->nft, &before);
+
+	ruleset_reset(reading->out);
+	reading->nft->foreign_owner = 0;
+	reading->chain_hint = 0;
+	if (code == 0)
+		code = read_objects(reading);
+	if (code == 0)
+		code = read_generation(reading->nft, &after);
+	if (code < 0)
+		return code == -EINTR || code == -ENOENT || code == -ENOBUFS ? -EAGAIN : code;
+	reading->nft->generation = after;
+	return before == after ? 0 : -EAGAIN;
+}
+
+int nft_read(struct nft *nft, struct ruleset *ret, struct error *err)
+{
+	struct ruleset out = {0};
+	struct reading reading = {.nft = nft, .out = &out, .recogniser = nft_recogniser_new()};
+	int code = -EAGAIN;
+
+	for (int try = 0; code == -EAGAIN && try < NETLINK_DUMP_TRIES; try++)
+		code = read_once(&reading);
+	nft_recogniser_free(reading.recogniser);
+	if (code == 0) {
+		*ret = out;
+		return 0;
+	}
+	ruleset_clear(&out);
+	if (code == -EPERM)
+		return fail(err, code, "not permitted to read the nftables rules: nuncio needs CAP_NET_ADMIN in the "
+				       "network namespace (run it as root, or give a container --cap-add NET_ADMIN)");
+	if (code == -EAGAIN)
+		return fail(err, code, "the nftables rules changed each time that they were read, %d times in a row",
+			    NETLINK_DUMP_TRIES);
+	return fail(err, code, "cannot read the nftables rules: %s", strerror(-code));
+}
+
+static void read_counter(struct reading *reading, struct nftnl_set_elem *object)
+{
+	const struct nftnl_expr *counter = nftnl_set_elem_get(object, NFTNL_SET_ELEM_EXPR, NULL);
+	struct elem elem = {.set = reading->set};
+	size_t offset = listen_key_size(elem.set.family);
+	struct ip_port endpoint;
+	struct listen listen;
+
+	if (!counter || !copy_field(object, NFTNL_SET_ELEM_KEY, elem.key, set_key_size(elem.set)))
+		return;
+	elem_listen(&elem, &listen);
+	endpoint = field_get_ip_port(elem.key, &offset, elem.set.family);
+	reading->counter(reading->counter_context, &listen, &endpoint,
+			 nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS));
+}
+
+static int on_counters(const struct nlmsghdr *header, void *context)
+{
+	return on_elems_message(header, context, read_counter);
+}
+
+int nft_read_counters(struct nft *nft, uint8_t family, nft_counter_fn counter, void *context)
+{
+	struct reading reading = {.nft = nft, .counter = counter, .counter_context = context};
+	int code = read_elems(&reading, (struct set_id){SET_ENDPOINTS, family, 0}, on_counters);
+
+	/* Interrupted or not: counters are never of one moment. */
+	return code == -EINTR || code == -ENOENT ? 0 : code;
+}
+
+/* Writing */
+
+struct outcome {
+	bool acknowledged;
+	bool lost; /* an answer did not fit the socket's buffer */
+	int error; /* the first */
+	int table_error; /* of the message that creates or claims the table */
+};
+
+static const char *extended_text(const struct nlmsghdr *header, uint32_t *ret_offset)
+{
+	const struct nlmsgerr *error = mnl_nlmsg_get_payload(header);
+	size_t skip = sizeof(*error);
+	const struct nlattr *attr;
+	const char *text = NULL;
+
+	if (!(header->nlmsg_flags & NLM_F_ACK_TLVS))
+		return NULL;
+	if (!(header->nlmsg_flags & NLM_F_CAPPED))
+		skip += mnl_nlmsg_get_payload_len(header) > sizeof(*error) ? error->msg.nlmsg_len - sizeof(error->msg)
+									     : 0;
+	mnl_attr_for_each(attr, header, (unsigned int)skip) {
+		if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG)
+			text = mnl_attr_get_str(attr);
+		else if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_OFFS)
+			*ret_offset = mnl_attr_get_u32(attr);
+	}
+	return text;
+}
+
+static void note_refusal(const struct batch *batch, const struct nlmsghdr *header, int error,
+			 struct nft_report *report)
+{
+	const struct batch_message *message = batch_find(batch, header->nlmsg_seq);
+	uint32_t offset = 0;
+	const char *reason = extended_text(header, &offset);
+	const struct change *change = message ? batch_locate(batch, message, offset) : NULL;
+	struct nft_refusal *refusal = &report->refusals[report->n_refusals];
+	char text[CHANGE_TEXT];
+
+	if (report->n_refusals == NFT_REFUSALS_MAX)
+		return;
+	report->n_refusals++;
+	refusal->error = error;
+	refusal->group = change ? change->group : GROUP_BASE;
+	snprintf(refusal->text, sizeof(refusal->text), "%s: %s%s%s",
+		 change ? change_text(change, text) : "the transaction as a whole", strerror(-error),
+		 reason ? ": " : "", reason ? reason : "");
+}
+
+static void take_answer(const struct nft *nft, const struct nlmsghdr *header, struct outcome *outcome,
+			struct nft_report *report)
+{
+	const struct batch *batch = &nft->batch;
+	const struct nlmsgerr *error = mnl_nlmsg_get_payload(header);
+	const struct batch_message *message = batch_find(batch, header->nlmsg_seq);
+
+	if (header->nlmsg_type != NLMSG_ERROR || header->nlmsg_seq - batch->sequence > batch->n_messages + 1)
+		return;
+	if (!error->error) {
+		outcome->acknowledged = true;
+		return;
+	}
+	if (!outcome->error)
+		outcome->error = error->error;
+	if (message && message->first->kind == CHANGE_TABLE && message->first->add)
+		outcome->table_error = error->error;
+	note_refusal(batch, header, error->error, report);
+}
+
+/* sendto() returns when the kernel has carried the batch out, so all answers are there already. */
+static void collect_answers(const struct nft *nft, struct outcome *outcome, struct nft_report *report)
+{
+	_Alignas(struct nlmsghdr) char buffer[65536];
+	int fd = mnl_socket_get_fd(nft->socket);
+
+	for (;;) {
+		ssize_t received = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+		const struct nlmsghdr *header = (const struct nlmsghdr *)(const void *)buffer;
+		int left = (int)received;
+
+		if (received < 0 && errno == EINTR)
+			continue;
+		if (received < 0 && errno == ENOBUFS) {
+			outcome->lost = true;
+			continue;
+		}
+		if (received <= 0)
+			return;
+		for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left))
+			take_answer(nft, header, outcome, report);
+	}
+}
+
+static int send_batch(struct nft *nft, struct outcome *outcome, struct nft_report *report)
+{
+	*outcome = (struct outcome){0};
+	report->n_refusals = 0;
+	report->messages = (uint32_t)nft->batch.n_messages;
+	report->bytes = (uint32_t)nft->batch.used;
+	while (mnl_socket_sendto(nft->socket, nft->batch.bytes, nft->batch.used) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	collect_answers(nft, outcome, report);
+	if (outcome->error)
+		return outcome->error;
+	return outcome->acknowledged && !outcome->lost ? 0 : -ENOBUFS;
+}
+
+static void build_batch(struct nft *nft, const struct change *changes, size_t count, enum nft_mode mode)
+{
+	bool owned = nft->ownership == OWNERSHIP_OURS, creates = false;
+	uint32_t flags = nft->ownership == OWNERSHIP_UNSUPPORTED ? 0 : TABLE_OWNER | TABLE_PERSIST;
+
+	for (size_t i = 0; i < count && changes[i].group == GROUP_BASE; i++)
+		creates |= changes[i].kind == CHANGE_TABLE;
+	batch_begin(&nft->batch, nft->sequence, owned ? 0 : nft->generation, flags);
+	if (nft_wants_ownership(nft) && !creates)
+		batch_add_claim(&nft->batch);
+	batch_add_changes(&nft->batch, changes, count);
+	batch_end(&nft->batch, mode == NFT_COMMIT);
+	nft->sequence += (uint32_t)nft->batch.n_messages + 2;
+}
+
+int nft_commit(struct nft *nft, const struct change *changes, size_t count, enum nft_mode mode,
+	       struct nft_report *report)
+{
+	struct outcome outcome;
+	int code;
+
+	build_batch(nft, changes, count, mode);
+	code = send_batch(nft, &outcome, report);
+	if (nft_wants_ownership(nft) && (outcome.table_error == -EOPNOTSUPP || outcome.table_error == -EINVAL)) {
+		nft->ownership = OWNERSHIP_UNSUPPORTED;
+		build_batch(nft, changes, count, mode);
+		code = nft->batch.n_messages ? send_batch(nft, &outcome, report) : 0;
+	}
+	if (code == 0 && mode == NFT_COMMIT) {
+		if (nft_wants_ownership(nft))
+			nft->ownership = OWNERSHIP_OURS;
+		if (!++nft->generation)
+			nft->generation = 1; /* as the kernel counts */
+	}
+	if (nft->batch.capacity > BATCH_KEEP)
+		batch_clear(&nft->batch);
+	return code;
+}
+
+int nft_remove_table(struct nft *nft, struct error *err)
+{
+	static const struct change removal = {.kind = CHANGE_TABLE, .group = GROUP_BASE};
+	struct nft_report *report = xcalloc(1, sizeof(*report));
+	struct outcome outcome;
+	int code;
+
+	batch_begin(&nft->batch, nft->sequence, 0, 0);
+	batch_add_changes(&nft->batch, &removal, 1);
+	batch_end(&nft->batch, true);
+	nft->sequence += (uint32_t)nft->batch.n_messages + 2;
+	code = send_batch(nft, &outcome, report);
+	free(report);
+	if (code == 0 || code == -ENOENT)
+		return 0;
+	if (code == -EPERM)
+		return fail(err, code, "not permitted to remove the table inet " TABLE_NAME
+				       ": a running nuncio owns it, or CAP_NET_ADMIN is missing");
+	return fail(err, code, "cannot remove the table inet " TABLE_NAME ": %s", strerror(-code));
+}
