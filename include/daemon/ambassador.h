@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An ambassador: one network namespace, its links, and its table there. Changes of services mark links as dirty;
+ * ambassador_reconcile(), once per turn of the loop, brings the kernel up to date with all of them at once.
+ */
+#ifndef NUNCIO_DAEMON_AMBASSADOR_H
+#define NUNCIO_DAEMON_AMBASSADOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "balance/plan.h"
+#include "base/error.h"
+#include "catalog/catalog.h"
+#include "config/config.h"
+
+struct ambassador;
+
+struct ambassador_options {
+	bool dry_run; /* ask the kernel, change nothing, print what would be sent */
+};
+
+/* `conf` must live until the next ambassador_configure() or ambassador_free(). Opens nothing yet. */
+struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
+				  struct ambassador_options options);
+/* Leaves the rules as they are. Handles close over the next turns of the loop. */
+void ambassador_free(struct ambassador *ambassador);
+
+/* Takes another set of links; those that stay keep their state. Returns 0, or -errno where a registry's URI is wrong. */
+int ambassador_configure(struct ambassador *ambassador, const struct ambassador_conf *conf, struct error *err);
+
+/* Opens the namespace's sockets, if that has not been done. Tried again by itself, with a back-off, when it fails. */
+int ambassador_open(struct ambassador *ambassador, struct error *err);
+
+/* Brings the kernel up to date. Cheap when nothing has changed. Failures are logged and tried again with a back-off. */
+void ambassador_reconcile(struct ambassador *ambassador);
+
+/* Has everything that is known been brought into the kernel? */
+bool ambassador_settled(const struct ambassador *ambassador);
+
+/* Removes the table, addresses and settings that the namespace has of us. */
+int ambassador_cleanup(struct ambassador *ambassador, struct error *err);
+
+/* For status; everything is borrowed. */
+const char *ambassador_netns(const struct ambassador *ambassador); /* "" = the daemon's own */
+const char *ambassador_error(const struct ambassador *ambassador); /* NULL: all is well */
+
+struct link_status {
+	const struct link_conf *conf;
+	const struct endpoints *endpoints; /* those that the kernel has, in order */
+	const enum standing *standing; /* [endpoints->count] */
+	const uint64_t *connections; /* [endpoints->count] counted by the kernel since the endpoint was added */
+	uint32_t serving, slots;
+	bool stale; /* the registry is silent; the endpoints are the last known ones */
+	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
+};
+
+/* Reads the counters and calls each(context, status) for all links, in the order of the configuration. */
+void ambassador_status(struct ambassador *ambassador, void (*each)(void *context, const struct link_status *status),
+		       void *context);
+
+/* Sums for a line in the log. */
+struct ambassador_totals {
+	uint32_t links, serving_links, endpoints, failed_links, unanswered_links;
+};
+struct ambassador_totals ambassador_count(const struct ambassador *ambassador);
+
+/* Frees a namespace of a table that no daemon looks after: `nuncio cleanup`. */
+int ambassador_cleanup_netns(const char *netns, struct error *err);
+
+#endif

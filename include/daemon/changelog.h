@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the log says of changes: one line for each link that changed, nothing for what did not. */
+#ifndef NUNCIO_DAEMON_CHANGELOG_H
+#define NUNCIO_DAEMON_CHANGELOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "balance/plan.h"
+#include "ruleset/diff.h"
+
+/* What one reconciliation did; starts zeroed, but for `started`. */
+struct changelog_sums {
+	uint64_t started; /* uv_hrtime() */
+	bool adopted; /* a table was there */
+	uint64_t changes; /* objects added or removed */
+	uint64_t messages, transactions;
+	uint32_t flows; /* taken out of conntrack */
+	uint32_t lines; /* links logged so far: after many, the others go to the debug level */
+};
+
+void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums *more);
+
+struct changelog_entry {
+	const char *netns; /* "" = the daemon's own */
+	const struct link_plan *old; /* NULL: a new link */
+	const struct link_plan *new; /* NULL: the link is gone */
+	bool adopted; /* `old` was read from the kernel, which knows no weights */
+	const char *revision; /* of the registry, or "" */
+	uint64_t received; /* uv_hrtime() of the event behind it; 0: none */
+};
+
+/* "link web: +b4 -b1 (3 endpoints in 3 slots; revision ..; 5 messages; 0.3 ms)" */
+void changelog_link(const struct changelog_entry *entry, struct changelog_sums *sums);
+
+/* "ready: 2 links with 5 endpoints; ..." */
+void changelog_ready(const char *netns, uint32_t links, uint32_t endpoints, const struct changelog_sums *sums);
+
+/* The changes themselves to stdout, a line each, for a dry run. */
+void changelog_print_changes(const char *netns, const struct changes *changes);
+
+#endif

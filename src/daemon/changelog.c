@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/changelog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/log.h"
+
+/* Ids named in one line; the others are counted. */
+#define IDS_PER_LINE 12
+
+/* Lines at the info level in one reconciliation: a cold start with thousands of links must not drown the log. */
+#define LINES_PER_RECONCILIATION 100
+
+void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums *more)
+{
+	sums->changes += more->changes;
+	sums->messages += more->messages;
+	sums->transactions += more->transactions;
+	sums->flows += more->flows;
+	sums->lines += more->lines;
+}
+
+struct line {
+	FILE *out;
+	uint32_t ids, left_out;
+	bool adopted;
+};
+
+static void put_id(struct line *line, char sign, const struct endpoint *endpoint)
+{
+	if (line->ids++ < IDS_PER_LINE)
+		fprintf(line->out, " %c%s", sign, endpoint->id);
+	else
+		line->left_out++;
+}
+
+static void put_change(struct line *line, const struct endpoint *old, const struct endpoint *new)
+{
+	char was[IP_PORT_TEXT], is[IP_PORT_TEXT];
+	bool moved = !ip_port_equal(&old->at, &new->at);
+	bool reweighted = !line->adopted && old->weight != new->weight;
+	bool shifted = !line->adopted && old->priority != new->priority;
+
+	if (!moved && !reweighted && !shifted)
+		return;
+	if (line->ids++ >= IDS_PER_LINE) {
+		line->left_out++;
+		return;
+	}
+	fprintf(line->out, " %s", new->id);
+	if (moved)
+		fprintf(line->out, "(%s->%s)", ip_port_text(&old->at, was), ip_port_text(&new->at, is));
+	if (reweighted)
+		fprintf(line->out, "(weight %u->%u)", old->weight, new->weight);
+	if (shifted)
+		fprintf(line->out, "(priority %u->%u)", old->priority, new->priority);
+}
+
+/* Both are ordered by id. */
+static void put_endpoints(struct line *line, const struct endpoints *old, const struct endpoints *new)
+{
+	uint32_t i = 0, j = 0, n_old = old ? old->count : 0, n_new = new ? new->count : 0;
+
+	while (i < n_old || j < n_new) {
+		int order = i == n_old ? 1 : j == n_new ? -1 : strcmp(old->items[i].id, new->items[j].id);
+
+		if (order < 0)
+			put_id(line, '-', &old->items[i]);
+		else if (order > 0)
+			put_id(line, '+', &new->items[j]);
+		else
+			put_change(line, &old->items[i], &new->items[j]);
+		i += order <= 0;
+		j += order >= 0;
+	}
+	if (line->left_out)
+		fprintf(line->out, " and %u more", line->left_out);
+}
+
+static void put_settings(struct line *line, const struct link_plan *old, const struct link_plan *new)
+{
+	if (old->balance != new->balance)
+		fprintf(line->out, " balance %s->%s", balance_name(old->balance), balance_name(new->balance));
+	if (old->masquerade != new->masquerade)
+		fprintf(line->out, " masquerade %s->%s", masquerade_name(old->masquerade),
+			masquerade_name(new->masquerade));
+}
+
+static void put_circumstances(struct line *line, const struct changelog_entry *entry,
+			      const struct changelog_sums *sums)
+{
+	if (entry->new)
+		fprintf(line->out, " (%u endpoints in %u slots", entry->new->endpoints->count, entry->new->slots.count);
+	else
+		fprintf(line->out, " (");
+	if (*entry->revision)
+		fprintf(line->out, "; revision %s", entry->revision);
+	fprintf(line->out, "; %llu messages", (unsigned long long)sums->messages);
+	if (sums->flows)
+		fprintf(line->out, "; %u UDP flows ended", sums->flows);
+	if (entry->received)
+		fprintf(line->out, "; %.2f ms", (double)(uv_hrtime() - entry->received) / 1e6);
+	fprintf(line->out, ")");
+}
+
+void changelog_link(const struct changelog_entry *entry, struct changelog_sums *sums)
+{
+	const struct link_plan *any = entry->new ? entry->new : entry->old;
+	char *text = NULL, listen[LISTEN_TEXT];
+	size_t length = 0;
+	struct line line = {.out = open_memstream(&text, &length), .adopted = entry->adopted};
+
+	if (!line.out || !any)
+		return;
+	if (!entry->old)
+		fprintf(line.out, " new, %s", listen_text(&any->listen, listen));
+	else if (!entry->new)
+		fprintf(line.out, " gone, %s", listen_text(&any->listen, listen));
+	put_endpoints(&line, entry->old ? entry->old->endpoints : NULL, entry->new ? entry->new->endpoints : NULL);
+	if (entry->old && entry->new && !entry->adopted)
+		put_settings(&line, entry->old, entry->new);
+	fflush(line.out);
+	if (length) {
+		put_circumstances(&line, entry, sums);
+		fflush(line.out);
+		log_write(sums->lines++ < LINES_PER_RECONCILIATION ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+			  "%s%slink %s:%s", entry->netns, *entry->netns ? ": " : "", any->name, text);
+	}
+	fclose(line.out);
+	free(text);
+}
+
+void changelog_ready(const char *netns, uint32_t links, uint32_t endpoints, const struct changelog_sums *sums)
+{
+	log_notice("%s%sready: %u links with %u endpoints; %s, %llu objects changed by %llu messages in %.1f ms", netns,
+		   *netns ? ": " : "", links, endpoints,
+		   sums->adopted ? "took over the table that was there" : "made the table",
+		   (unsigned long long)sums->changes, (unsigned long long)sums->messages,
+		   (double)(uv_hrtime() - sums->started) / 1e6);
+}
+
+void changelog_print_changes(const char *netns, const struct changes *changes)
+{
+	char text[CHANGE_TEXT];
+
+	for (size_t i = 0; i < changes->count; i++)
+		printf("%s%s%s\n", netns, *netns ? ": " : "", change_text(&changes->items[i], text));
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/daemon.h"
+
+#include <cJSON.h>
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "catalog/catalog.h"
+#include "daemon/ambassador.h"
+#include "daemon/control.h"
+#include "daemon/status.h"
+
+struct daemon {
+	const struct daemon_options *options;
+	uv_loop_t loop;
+	uv_prepare_t before_sleep;
+	uv_signal_t terminate, interrupt, hangup;
+	struct config *config;
+	struct catalog *catalog;
+	struct ambassador **ambassadors;
+	size_t n_ambassadors;
+	struct control *control;
+	bool started; /* the first reconciliation is over */
+	enum exit_code exit_code;
+};
+
+/* Start */
+
+static struct ambassador *new_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
+{
+	struct ambassador_options options = {.dry_run = daemon->options->dry_run};
+
+	return ambassador_new(&daemon->loop, daemon->catalog, conf, options);
+}
+
+static int create_ambassadors(struct daemon *daemon, struct error *err)
+{
+	const struct config *config = daemon->config;
+	int code = 0;
+
+	daemon->ambassadors = xcalloc(config->n_ambassadors, sizeof(struct ambassador *));
+	for (size_t i = 0; code == 0 && i < config->n_ambassadors; i++) {
+		daemon->ambassadors[daemon->n_ambassadors++] = new_ambassador(daemon, &config->ambassadors[i]);
+		code = ambassador_configure(daemon->ambassadors[i], &config->ambassadors[i], err);
+	}
+	return code;
+}
+
+static void on_request(void *context, const cJSON *request, FILE *out)
+{
+	const char *command = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, "command"));
+	const char *link = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, "link"));
+	struct daemon *daemon = context;
+
+	if (command && strcmp(command, "status") == 0)
+		status_write(out, daemon->ambassadors, daemon->n_ambassadors, daemon->catalog, link);
+	else
+		fprintf(out, "{\"error\":\"unknown command; this version knows: status\"}");
+}
+
+/* A path that was asked for must be had; the default one is a convenience that a container may not have. */
+static int open_control(struct daemon *daemon, struct error *err)
+{
+	const char *asked = daemon->options->control;
+	int code;
+
+	if (daemon->options->once || (asked && strcmp(asked, "none") == 0))
+		return 0;
+	code = control_open(&daemon->loop, asked ? asked : CONTROL_PATH, on_request, daemon, &daemon->control, err);
+	if (code < 0 && !asked) {
+		log_warning("%s; `nuncio status` will not reach this process", err->text);
+		return 0;
+	}
+	return code;
+}
+
+/* Reload */
+
+static struct ambassador *take_ambassador(struct daemon *daemon, const char *netns)
+{
+	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
+		struct ambassador *ambassador = daemon->ambassadors[i];
+
+		if (ambassador && strcmp(ambassador_netns(ambassador), netns ? netns : "") == 0) {
+			daemon->ambassadors[i] = NULL;
+			return ambassador;
+		}
+	}
+	return NULL;
+}
+
+/* An ambassador that is no longer configured takes its rules with it: that was asked for. */
+static void dismiss_ambassador(struct ambassador *ambassador)
+{
+	struct error err;
+
+	if (ambassador_cleanup(ambassador, &err) < 0)
+		log_error("%s", err.text);
+	else
+		log_notice("%s: its ambassador is gone, its table, addresses and settings removed",
+			   *ambassador_netns(ambassador) ? ambassador_netns(ambassador) : "own network namespace");
+	ambassador_free(ambassador);
+}
+
+static void apply_config(struct daemon *daemon, struct config *config)
+{
+	struct ambassador **next = xcalloc(config->n_ambassadors, sizeof(struct ambassador *));
+	struct error err;
+
+	for (size_t i = 0; i < config->n_ambassadors; i++) {
+		const struct ambassador_conf *conf = &config->ambassadors[i];
+
+		next[i] = take_ambassador(daemon, conf->netns);
+		if (!next[i])
+			next[i] = new_ambassador(daemon, conf);
+		if (ambassador_configure(next[i], conf, &err) < 0)
+			log_error("%s", err.text);
+	}
+	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
+		if (daemon->ambassadors[i])
+			dismiss_ambassador(daemon->ambassadors[i]);
+	}
+	free(daemon->ambassadors);
+	daemon->ambassadors = next;
+	daemon->n_ambassadors = config->n_ambassadors;
+	config_free(daemon->config);
+	daemon->config = config;
+}
+
+static void on_hangup(uv_signal_t *handle, int signal)
+{
+	struct daemon *daemon = handle->data;
+	struct config *config;
+	struct error err;
+
+	(void)signal;
+	if (config_load(&daemon->options->config, &config, &err) < 0) {
+		log_error("reload: %s; the old configuration stays", err.text);
+		return;
+	}
+	apply_config(daemon, config);
+	log_notice("reload: the new configuration is in force");
+}
+
+/* Running */
+
+static enum exit_code outcome_of_start(const struct daemon *daemon)
+{
+	size_t failed = 0;
+
+	for (size_t i = 0; i < daemon->n_ambassadors; i++)
+		failed += ambassador_error(daemon->ambassadors[i]) != NULL;
+	return failed == daemon->n_ambassadors ? EXIT_KERNEL : EXIT_GOOD;
+}
+
+static enum exit_code outcome_of_once(const struct daemon *daemon)
+{
+	enum exit_code code = EXIT_GOOD;
+
+	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
+		struct ambassador_totals totals = ambassador_count(daemon->ambassadors[i]);
+
+		if (ambassador_error(daemon->ambassadors[i]) || totals.failed_links)
+			return EXIT_KERNEL;
+		if (totals.unanswered_links)
+			code = EXIT_REGISTRY;
+	}
+	return code;
+}
+
+/* Once per turn of the loop, when all events of the turn have been seen: everything that they changed goes together. */
+static void before_sleep(uv_prepare_t *handle)
+{
+	struct daemon *daemon = handle->data;
+
+	for (size_t i = 0; i < daemon->n_ambassadors; i++)
+		ambassador_reconcile(daemon->ambassadors[i]);
+	if (daemon->started)
+		return;
+	daemon->started = true;
+	malloc_trim(0); /* a cold start with thousands of links leaves a lot behind */
+	daemon->exit_code = daemon->options->once ? outcome_of_once(daemon) : outcome_of_start(daemon);
+	if (daemon->options->once || daemon->exit_code != EXIT_GOOD)
+		uv_stop(&daemon->loop);
+}
+
+static void on_end(uv_signal_t *handle, int number)
+{
+	struct daemon *daemon = handle->data;
+
+	log_notice("%s: ending; the rules %s", number == SIGINT ? "SIGINT" : "SIGTERM",
+		   daemon->options->cleanup_on_exit ? "go" : "stay");
+	uv_stop(&daemon->loop);
+}
+
+static void watch_signal(struct daemon *daemon, uv_signal_t *handle, uv_signal_cb callback, int number)
+{
+	uv_signal_init(&daemon->loop, handle);
+	handle->data = daemon;
+	uv_signal_start(handle, callback, number);
+}
+
+static void open_handles(struct daemon *daemon)
+{
+	uv_prepare_init(&daemon->loop, &daemon->before_sleep);
+	daemon->before_sleep.data = daemon;
+	uv_prepare_start(&daemon->before_sleep, before_sleep);
+	watch_signal(daemon, &daemon->terminate, on_end, SIGTERM);
+	watch_signal(daemon, &daemon->interrupt, on_end, SIGINT);
+	watch_signal(daemon, &daemon->hangup, on_hangup, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* End, in the reverse order of the start. */
+
+static void clean_up_rules(struct daemon *daemon)
+{
+	struct error err;
+
+	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
+		if (ambassador_cleanup(daemon->ambassadors[i], &err) < 0)
+			log_error("%s", err.text);
+	}
+}
+
+static void close_everything(struct daemon *daemon)
+{
+	control_close(daemon->control);
+	for (size_t i = 0; i < daemon->n_ambassadors; i++)
+		ambassador_free(daemon->ambassadors[i]);
+	free(daemon->ambassadors);
+	catalog_free(daemon->catalog);
+	uv_close((uv_handle_t *)&daemon->before_sleep, NULL);
+	uv_close((uv_handle_t *)&daemon->terminate, NULL);
+	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
+	uv_close((uv_handle_t *)&daemon->hangup, NULL);
+	uv_run(&daemon->loop, UV_RUN_DEFAULT); /* the closing callbacks */
+	uv_loop_close(&daemon->loop);
+	config_free(daemon->config);
+}
+
+enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
+{
+	struct daemon daemon = {.options = options, .config = config};
+	struct error err;
+	int code;
+
+	uv_loop_init(&daemon.loop);
+	open_handles(&daemon);
+	daemon.catalog = catalog_new(&daemon.loop);
+	code = create_ambassadors(&daemon, &err);
+	if (code < 0)
+		daemon.exit_code = EXIT_CONFIG;
+	if (code == 0) {
+		code = open_control(&daemon, &err);
+		if (code < 0)
+			daemon.exit_code = EXIT_FAILED;
+	}
+	if (code < 0)
+		log_error("%s", err.text);
+	else
+		uv_run(&daemon.loop, UV_RUN_DEFAULT);
+	if (options->cleanup_on_exit && !options->dry_run)
+		clean_up_rules(&daemon);
+	close_everything(&daemon);
+	return daemon.exit_code;
+}
