@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The commands. Each gets its parsed options and returns an exit code (daemon/daemon.h). */
+#ifndef NUNCIO_CLI_COMMANDS_H
+#define NUNCIO_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+int command_run(const struct options *options);
+int command_check(const struct options *options);
+int command_status(const struct options *options);
+int command_cleanup(const struct options *options);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line: one table of options, from which parsing, --help and the completion of words come. */
+#ifndef NUNCIO_CLI_OPTIONS_H
+#define NUNCIO_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* The commands that take an option, as bits. */
+enum command_bit { COMMAND_RUN = 1, COMMAND_CHECK = 2, COMMAND_STATUS = 4, COMMAND_CLEANUP = 8, COMMAND_VERSION = 16 };
+
+struct options {
+	const char *file, *registry, *netns, *control, *log_format;
+	const char **links; /* owned array of borrowed strings */
+	size_t n_links, cap_links;
+	bool once, cleanup_on_exit, online, json, verbose, help;
+	const char **operands; /* what follows the options; into argv */
+	int n_operands;
+};
+
+/*
+ * Reads argv (whose first word is the command's name) for one command. Returns 0, or -EINVAL with a sentence;
+ * -ENOTSUP for an option that a later version will have.
+ */
+int options_parse(int argc, char **argv, enum command_bit command, struct options *ret, struct error *err);
+void options_clear(struct options *options);
+
+/* The command's options, a line each, to stdout. */
+void options_print(enum command_bit command);
+
+#endif

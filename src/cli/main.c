@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of commands, and the way from argv to one of them. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "config/config.h"
+#include "daemon/daemon.h"
+
+static int command_version(const struct options *options)
+{
+	(void)options;
+	puts("nuncio " NUNCIO_VERSION);
+	return EXIT_GOOD;
+}
+
+static const struct command {
+	const char *name;
+	enum command_bit bit;
+	const char *operands; /* for the synopsis; "" = none */
+	int max_operands;
+	const char *summary;
+	int (*run)(const struct options *options);
+	void (*more_help)(void);
+} commands[] = {
+	{"run", COMMAND_RUN, "", 0, "keep the kernel's rules equal to what the registry says", command_run,
+	 config_print_keys},
+	{"check", COMMAND_CHECK, "", 0, "check the configuration; with --online the registry and the kernel, too",
+	 command_check, config_print_keys},
+	{"status", COMMAND_STATUS, " [LINK]", 1, "links, their endpoints and registries, as a running nuncio sees them",
+	 command_status, NULL},
+	{"cleanup", COMMAND_CLEANUP, "", 0, "remove the table, addresses and settings that nuncio left in a namespace",
+	 command_cleanup, NULL},
+	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
+};
+
+static const char *const later_commands[] = {"explain", "events", "conns", "drain", "undrain",
+					     "weight",	"wait",	  "env",   "announce"};
+
+static void print_usage(FILE *out)
+{
+	fprintf(out, "usage: nuncio COMMAND [OPTION]...\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\nnuncio COMMAND --help tells the options of each.\n");
+}
+
+static void print_help(const struct command *command)
+{
+	printf("usage: nuncio %s [OPTION]...%s\n\n%s\n\n", command->name, command->operands, command->summary);
+	options_print(command->bit);
+	if (command->more_help) {
+		printf("\nKeys of a link:\n");
+		command->more_help();
+	}
+}
+
+static int run_command(const struct command *command, int argc, char **argv)
+{
+	struct options options;
+	struct error err;
+	int code = options_parse(argc, argv, command->bit, &options, &err);
+
+	if (code == 0 && options.n_operands > command->max_operands)
+		code = fail(&err, -EINVAL, "%s: too many arguments", options.operands[command->max_operands]);
+	if (code < 0) {
+		fprintf(stderr, "nuncio %s: %s\n", command->name, err.text);
+		return EXIT_USAGE;
+	}
+	if (options.help) {
+		print_help(command);
+		code = EXIT_GOOD;
+	} else {
+		code = command->run(&options);
+	}
+	options_clear(&options);
+	return code;
+}
+
+static int refuse(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(later_commands); i++) {
+		if (strcmp(name, later_commands[i]) == 0) {
+			fprintf(stderr, "nuncio: %s is not yet supported by this version\n", name);
+			return EXIT_USAGE;
+		}
+	}
+	fprintf(stderr, "nuncio: %s: no such command\n", name);
+	print_usage(stderr);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+		print_usage(stdout);
+		return EXIT_GOOD;
+	}
+	if (strcmp(argv[1], "--version") == 0)
+		return command_version(NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return run_command(&commands[i], argc - 1, argv + 1);
+	}
+	return refuse(argv[1]);
+}

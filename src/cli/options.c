@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LINK, OPTION_LATER };
+
+static const struct option_spec {
+	const char *name;
+	char letter; /* or 0 */
+	const char *argument; /* how --help calls it; NULL: takes none */
+	enum option_kind kind;
+	size_t offset; /* in struct options */
+	unsigned int commands;
+	const char *help;
+} specs[] = {
+	{"config", 'c', "FILE", OPTION_TEXT, offsetof(struct options, file), COMMAND_RUN | COMMAND_CHECK,
+	 "configuration file (JSON, // comments allowed)"},
+	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry), COMMAND_RUN | COMMAND_CHECK,
+	 "where endpoints come from: file:PATH, a JSON file or a directory (or $NUNCIO_REGISTRY)"},
+	{"link", 0, "LINK", OPTION_LINK, 0, COMMAND_RUN | COMMAND_CHECK,
+	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
+	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,
+	 "network namespace: a name under /run/netns, a path, or pid:N (default: the own one)"},
+	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control), COMMAND_RUN | COMMAND_STATUS,
+	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},
+	{"online", 0, NULL, OPTION_FLAG, offsetof(struct options, online), COMMAND_CHECK,
+	 "read the registry once and let the kernel check the transaction; print what would be sent"},
+	{"once", 0, NULL, OPTION_FLAG, offsetof(struct options, once), COMMAND_RUN,
+	 "bring the kernel up to date and end; the rules stay"},
+	{"cleanup-on-exit", 0, NULL, OPTION_FLAG, offsetof(struct options, cleanup_on_exit), COMMAND_RUN,
+	 "remove the rules at the end (default: they stay and go on working)"},
+	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_STATUS, "as one JSON object"},
+	{"log-format", 0, "FORMAT", OPTION_TEXT, offsetof(struct options, log_format), COMMAND_RUN | COMMAND_CHECK,
+	 "text or json (default: text)"},
+	{"verbose", 'v', NULL, OPTION_FLAG, offsetof(struct options, verbose), COMMAND_RUN | COMMAND_CHECK,
+	 "log at the debug level"},
+	{"metrics", 0, "ADDR:PORT", OPTION_LATER, 0, COMMAND_RUN, NULL},
+	{"docker", 0, "SOCKET", OPTION_LATER, 0, COMMAND_RUN, NULL},
+	{"watch", 0, NULL, OPTION_LATER, 0, COMMAND_STATUS, NULL},
+	{"help", 'h', NULL, OPTION_FLAG, offsetof(struct options, help), ~0u, "this text"},
+};
+
+/* getopt_long() returns this plus the index into specs[]. */
+#define LONG_BASE 256
+
+static void make_tables(enum command_bit command, struct option *longs, char *letters)
+{
+	size_t used = 0;
+
+	*letters++ = ':'; /* getopt() leaves the messages to us, and tells a missing argument from a wrong option */
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		if (!(specs[i].commands & command))
+			continue;
+		longs[used++] = (struct option){specs[i].name, specs[i].argument ? required_argument : no_argument, NULL,
+						LONG_BASE + (int)i};
+		if (specs[i].letter)
+			*letters++ = specs[i].letter;
+		if (specs[i].letter && specs[i].argument)
+			*letters++ = ':';
+	}
+	longs[used] = (struct option){0};
+	*letters = '\0';
+}
+
+static const struct option_spec *find_spec(int found)
+{
+	if (found >= LONG_BASE)
+		return &specs[found - LONG_BASE];
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		if (specs[i].letter == found)
+			return &specs[i];
+	}
+	return NULL;
+}
+
+static int apply_option(const struct option_spec *spec, const char *value, struct options *options, struct error *err)
+{
+	void *field = (char *)options + spec->offset;
+
+	switch (spec->kind) {
+	case OPTION_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPTION_TEXT:
+		*(const char **)field = value;
+		return 0;
+	case OPTION_LINK:
+		ARRAY_GROW(options->links, options->n_links, options->cap_links);
+		options->links[options->n_links++] = value;
+		return 0;
+	case OPTION_LATER:
+		return fail(err, -ENOTSUP, "--%s is not yet supported by this version", spec->name);
+	}
+	return 0;
+}
+
+int options_parse(int argc, char **argv, enum command_bit command, struct options *ret, struct error *err)
+{
+	struct option longs[ARRAY_SIZE(specs) + 1];
+	char letters[2 * ARRAY_SIZE(specs) + 2];
+	int found, code = 0;
+
+	*ret = (struct options){0};
+	make_tables(command, longs, letters);
+	optind = 1;
+	opterr = 0;
+	while (code == 0 && (found = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		if (found == ':')
+			code = fail(err, -EINVAL, "%s: it needs a value", argv[optind - 1]);
+		else if (found == '?')
+			code = fail(err, -EINVAL, "%s: no such option, or it takes no value", argv[optind - 1]);
+		else
+			code = apply_option(find_spec(found), optarg, ret, err);
+	}
+	ret->operands = (const char **)(argv + optind);
+	ret->n_operands = argc - optind;
+	if (code < 0)
+		options_clear(ret);
+	return code;
+}
+
+void options_clear(struct options *options)
+{
+	free(options->links);
+	*options = (struct options){0};
+}
+
+void options_print(enum command_bit command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		const struct option_spec *spec = &specs[i];
+		char name[64];
+
+		if (!(spec->commands & command) || spec->kind == OPTION_LATER)
+			continue;
+		snprintf(name, sizeof(name), "--%s%s%s", spec->name, spec->argument ? " " : "",
+			 spec->argument ? spec->argument : "");
+		printf("  %c%c%c %-22s %s\n", spec->letter ? '-' : ' ', spec->letter ? spec->letter : ' ',
+		       spec->letter ? ',' : ' ', name, spec->help);
+	}
+}

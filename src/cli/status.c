@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nuncio status: asks a running nuncio over its control socket, and shows the answer to a person. */
+#include <cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "daemon/daemon.h"
+
+static int connect_to(const char *path, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd, code;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return fail(err, -ENAMETOOLONG, "control socket %s: the path is longer than %zu bytes", path,
+			    sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	code = -errno;
+	if (fd >= 0)
+		close(fd);
+	return fail(err, code, "no nuncio answers at %s (%s): is one running, and with this --control path?", path,
+		    strerror(-code));
+}
+
+static int send_line(int fd, const char *line)
+{
+	for (size_t sent = 0, length = strlen(line); sent < length;) {
+		ssize_t n = send(fd, line + sent, length - sent, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return -errno;
+		sent += (size_t)n;
+	}
+	return 0;
+}
+
+/* Reads up to the newline; the caller frees. NULL where the peer went away before. */
+static char *receive_line(int fd)
+{
+	size_t used = 0, capacity = 0;
+	char *text = NULL;
+
+	for (;;) {
+		ssize_t n;
+
+		if (capacity - used < 65536) {
+			capacity = capacity * 2 + 131072;
+			text = xrealloc(text, capacity, 1);
+		}
+		n = recv(fd, text + used, capacity - used - 1, 0);
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+		if (text[used - 1] == '\n') {
+			text[used] = '\0';
+			return text;
+		}
+	}
+	free(text);
+	return NULL;
+}
+
+static char *make_request(const char *link)
+{
+	cJSON *request = cJSON_CreateObject();
+	char *text, *line;
+
+	cJSON_AddStringToObject(request, "command", "status");
+	if (link)
+		cJSON_AddStringToObject(request, "link", link);
+	text = cJSON_PrintUnformatted(request);
+	line = xasprintf("%s\n", text);
+	cJSON_free(text);
+	cJSON_Delete(request);
+	return line;
+}
+
+static char *ask(const char *path, const char *link, struct error *err)
+{
+	int fd = connect_to(path, err);
+	char *request, *answer;
+
+	if (fd < 0)
+		return NULL;
+	request = make_request(link);
+	answer = send_line(fd, request) == 0 ? receive_line(fd) : NULL;
+	if (!answer)
+		fail(err, -EPIPE, "the nuncio at %s went away before it answered", path);
+	free(request);
+	close(fd);
+	return answer;
+}
+
+/* For people */
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+
+	return text ? text : "";
+}
+
+static double number_of(const cJSON *object, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+	return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+/* The widest of some texts decides the width of a column. */
+static int width_of(const cJSON *array, const char *key, int least)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, array) {
+		int width = (int)strlen(text_of(item, key));
+
+		least = width > least ? width : least;
+	}
+	return least;
+}
+
+static void print_endpoints(const cJSON *endpoints)
+{
+	int id_width = width_of(endpoints, "id", 2), address_width = width_of(endpoints, "address", 7);
+	const cJSON *endpoint;
+
+	if (!cJSON_GetArraySize(endpoints)) {
+		printf("    no endpoints: connections are refused at once\n");
+		return;
+	}
+	printf("    %-*s  %-*s  %6s  %-8s  %11s\n", id_width, "ID", address_width, "ADDRESS", "WEIGHT", "STATE",
+	       "CONNECTIONS");
+	cJSON_ArrayForEach (endpoint, endpoints) {
+		const char *reason = text_of(endpoint, "reason");
+
+		printf("    %-*s  %-*s  %6.0f  %-8s  %11.0f%s%s\n", id_width, text_of(endpoint, "id"), address_width,
+		       text_of(endpoint, "address"), number_of(endpoint, "weight"), text_of(endpoint, "state"),
+		       number_of(endpoint, "connections"), strcmp(reason, "serving") == 0 ? "" : "  ",
+		       strcmp(reason, "serving") == 0 ? "" : reason);
+	}
+}
+
+static void print_links(const cJSON *links)
+{
+	const cJSON *link;
+
+	cJSON_ArrayForEach (link, links) {
+		printf("  %s  %s -> %s  %s\n", text_of(link, "name"), text_of(link, "listen"), text_of(link, "service"),
+		       text_of(link, "state"));
+		if (*text_of(link, "reason"))
+			printf("    %s\n", text_of(link, "reason"));
+		print_endpoints(cJSON_GetObjectItemCaseSensitive(link, "endpoints"));
+	}
+}
+
+static void print_registry(const cJSON *registry)
+{
+	const cJSON *age = cJSON_GetObjectItemCaseSensitive(registry, "last_success_seconds");
+
+	printf("registry %s  %s", text_of(registry, "uri"),
+	       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(registry, "connected")) ? "good" : "NOT GOOD");
+	if (*text_of(registry, "revision"))
+		printf(", revision %s", text_of(registry, "revision"));
+	if (cJSON_IsNumber(age))
+		printf(", last good answer %.0f s ago", age->valuedouble);
+	if (number_of(registry, "skipped_records") > 0)
+		printf(", %.0f unusable records", number_of(registry, "skipped_records"));
+	printf("\n");
+	if (*text_of(registry, "error"))
+		printf("  %s\n", text_of(registry, "error"));
+}
+
+static void print_status(const cJSON *status)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "ambassadors")) {
+		const cJSON *links = cJSON_GetObjectItemCaseSensitive(item, "links");
+
+		if (!cJSON_GetArraySize(links) && !*text_of(item, "error"))
+			continue;
+		printf("namespace %s\n", *text_of(item, "netns") ? text_of(item, "netns") : "(its own)");
+		if (*text_of(item, "error"))
+			printf("  %s\n", text_of(item, "error"));
+		print_links(links);
+	}
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "registries"))
+		print_registry(item);
+}
+
+static size_t count_links(const cJSON *status)
+{
+	const cJSON *ambassador;
+	size_t links = 0;
+
+	cJSON_ArrayForEach (ambassador, cJSON_GetObjectItemCaseSensitive(status, "ambassadors"))
+		links += (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(ambassador, "links"));
+	return links;
+}
+
+static int show(const char *answer, const struct options *options)
+{
+	const char *link = options->n_operands ? options->operands[0] : NULL;
+	cJSON *status = cJSON_Parse(answer);
+	int code = EXIT_GOOD;
+
+	if (*text_of(status, "error")) {
+		fprintf(stderr, "nuncio status: %s\n", text_of(status, "error"));
+		code = EXIT_FAILED;
+	} else if (link && !count_links(status)) {
+		fprintf(stderr, "nuncio status: there is no link named %s\n", link);
+		code = EXIT_FAILED;
+	} else if (options->json) {
+		fputs(answer, stdout);
+	} else {
+		print_status(status);
+	}
+	cJSON_Delete(status);
+	return code;
+}
+
+int command_status(const struct options *options)
+{
+	const char *link = options->n_operands ? options->operands[0] : NULL;
+	struct error err;
+	char *answer = ask(options->control ? options->control : CONTROL_PATH, link, &err);
+	int code;
+
+	if (!answer) {
+		fprintf(stderr, "nuncio status: %s\n", err.text);
+		return EXIT_FAILED;
+	}
+	code = show(answer, options);
+	free(answer);
+	return code;
+}
