@@ -14,8 +14,9 @@ LDFLAGS ?= -Wl,-z,relro,-z,now
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough
 BASE_CFLAGS := -std=gnu11 $(WARNINGS) -D_GNU_SOURCE
+# -isystem: the headers of libraries are not ours to warn about.
 ALL_CFLAGS := $(BASE_CFLAGS) -DNUNCIO_VERSION='"$(VERSION)"' -Iinclude \
-	$(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS) $(SANITIZE)
+	$(patsubst -I%,-isystem%,$(shell pkg-config --cflags $(PKGS) 2>/dev/null)) $(CFLAGS) $(SANITIZE)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
 SRC := $(sort $(wildcard src/*/*.c))

@@ -14,7 +14,7 @@ struct changelog_sums {
 	uint64_t started; /* uv_hrtime() */
 	bool adopted; /* a table was there */
 	uint64_t changes; /* objects added or removed */
-	uint64_t messages, transactions;
+	uint64_t messages; /* sent to the kernel */
 	uint32_t flows; /* taken out of conntrack */
 	uint32_t lines; /* links logged so far: after many, the others go to the debug level */
 };

@@ -8,7 +8,8 @@
  *	a single file that does not name the service	no endpoints
  *	a service's file unreadable, empty, not valid	error for this service
  *	a service's file missing at the first look	no endpoints, revision "absent"
- *	a service's file that goes			no endpoints after FILE_GRACE_MS, for editors delete and recreate
+ *	a service's file that goes			no endpoints after FILE_GRACE_MS, for editors delete and
+ *recreate
  */
 #ifndef NUNCIO_DISCOVERY_FILE_H
 #define NUNCIO_DISCOVERY_FILE_H

@@ -27,11 +27,11 @@
 /* What became of a list of records. Plain data; ended by records_clear(). */
 struct records {
 	const struct endpoints *endpoints; /* one reference; NULL = the list cannot be used, error says why */
-	const char *error; /* place, value and remedy; NULL when there are endpoints */
-	uint32_t skipped; /* records left out */
-	const char **reports; /* the first RECORDS_REPORTS of them: place, value and what is accepted */
-	uint64_t digest; /* of all reports: the same ones give the same number, none gives 0 */
-	struct arena arena; /* holds the sentences */
+	const char *error;		   /* place, value and remedy; NULL when there are endpoints */
+	uint32_t skipped;		   /* records left out */
+	const char **reports;		   /* the first RECORDS_REPORTS of them: place, value and what is accepted */
+	uint64_t digest;		   /* of all reports: the same ones give the same number, none gives 0 */
+	struct arena arena;		   /* holds the sentences */
 };
 
 /*

@@ -150,21 +150,21 @@ const struct endpoints *endpoints_builder_finish(struct endpoints_builder *build
 }
 
 /* Whoever holds a snapshot sees it const; only its reference count is ever written. */
-static struct snapshot *snapshot_of(const struct endpoints *endpoints)
+static struct snapshot *owner(const struct endpoints *snapshot)
 {
-	return (struct snapshot *)((uintptr_t)endpoints - offsetof(struct snapshot, endpoints));
+	return (struct snapshot *)((uintptr_t)snapshot - offsetof(struct snapshot, endpoints));
 }
 
-const struct endpoints *endpoints_ref(const struct endpoints *endpoints)
+const struct endpoints *endpoints_ref(const struct endpoints *snapshot)
 {
-	snapshot_of(endpoints)->references++;
-	return endpoints;
+	owner(snapshot)->references++;
+	return snapshot;
 }
 
-void endpoints_unref(const struct endpoints *endpoints)
+void endpoints_unref(const struct endpoints *snapshot)
 {
-	if (endpoints && --snapshot_of(endpoints)->references == 0)
-		free(snapshot_of(endpoints));
+	if (snapshot && --owner(snapshot)->references == 0)
+		free(owner(snapshot));
 }
 
 const struct endpoints *endpoints_none(void)

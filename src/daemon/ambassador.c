@@ -573,12 +573,12 @@ static int send_transaction(struct ambassador *ambassador, struct round *round, 
 		return code;
 	for (int try = 0; code < 0 && try < REFUSAL_TRIES && drop_refused(round, report); try++) {
 		count = keep_accepted(round, changes, count);
-		code = count ? nft_commit(ambassador->nft, changes, count, mode, report) : 0;
+		if (!count)
+			return 0;
+		code = nft_commit(ambassador->nft, changes, count, mode, report);
 	}
-	if (code == 0) {
-		round->sums.messages += count || nft_wants_ownership(ambassador->nft) ? report->messages : 0;
-		round->sums.transactions++;
-	}
+	if (code == 0)
+		round->sums.messages += report->messages;
 	return code;
 }
 

@@ -18,7 +18,6 @@ void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums
 {
 	sums->changes += more->changes;
 	sums->messages += more->messages;
-	sums->transactions += more->transactions;
 	sums->flows += more->flows;
 	sums->lines += more->lines;
 }
@@ -26,11 +25,14 @@ void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums
 struct line {
 	FILE *out;
 	uint32_t ids, left_out;
+	uint8_t family; /* of the link: it has no use for endpoints of the other one */
 	bool adopted;
 };
 
 static void put_id(struct line *line, char sign, const struct endpoint *endpoint)
 {
+	if (endpoint->at.addr.family != line->family)
+		return;
 	if (line->ids++ < IDS_PER_LINE)
 		fprintf(line->out, " %c%s", sign, endpoint->id);
 	else
@@ -111,9 +113,13 @@ void changelog_link(const struct changelog_entry *entry, struct changelog_sums *
 	const struct link_plan *any = entry->new ? entry->new : entry->old;
 	char *text = NULL, listen[LISTEN_TEXT];
 	size_t length = 0;
-	struct line line = {.out = open_memstream(&text, &length), .adopted = entry->adopted};
+	struct line line = {
+		.out = open_memstream(&text, &length),
+		.family = any->listen.at.addr.family,
+		.adopted = entry->adopted,
+	};
 
-	if (!line.out || !any)
+	if (!line.out)
 		return;
 	if (!entry->old)
 		fprintf(line.out, " new, %s", listen_text(&any->listen, listen));

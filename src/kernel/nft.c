@@ -153,6 +153,7 @@ static int on_table(const struct nlmsghdr *header, void *context)
 	struct nftnl_table *table = nftnl_table_alloc();
 	struct reading *reading = context;
 	const char *comment;
+	const void *udata;
 	uint32_t size = 0;
 
 	if (!table || nftnl_table_nlmsg_parse(header, table) < 0) {
@@ -166,7 +167,8 @@ static int on_table(const struct nlmsghdr *header, void *context)
 		if (owner != mnl_socket_get_portid(reading->nft->socket))
 			reading->nft->foreign_owner = owner;
 	}
-	comment = find_comment(nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &size), size);
+	udata = nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &size);
+	comment = find_comment(udata, size);
 	reading->out->foreign_shape |= !comment || strcmp(comment, TABLE_COMMENT) != 0;
 	nftnl_table_free(table);
 	return MNL_CB_STOP;
@@ -318,6 +320,7 @@ static void read_elem(struct reading *reading, struct nftnl_set_elem *object)
 	struct elem elem = {.set = reading->set, .group = GROUP_UNKNOWN};
 	uint32_t size = 0;
 	const char *comment;
+	const void *udata;
 
 	if (!copy_field(object, NFTNL_SET_ELEM_KEY, elem.key, set_key_size(elem.set)))
 		return;
@@ -328,7 +331,8 @@ static void read_elem(struct reading *reading, struct nftnl_set_elem *object)
 	} else if (set_data_size(elem.set)) {
 		copy_field(object, NFTNL_SET_ELEM_DATA, elem.data, set_data_size(elem.set));
 	}
-	comment = find_comment(nftnl_set_elem_get(object, NFTNL_SET_ELEM_USERDATA, &size), size);
+	udata = nftnl_set_elem_get(object, NFTNL_SET_ELEM_USERDATA, &size);
+	comment = find_comment(udata, size);
 	if (comment)
 		elem.comment = arena_strdup(&out->strings, comment);
 	*ruleset_add_elem(out) = elem;
