@@ -4,9 +4,12 @@
  * number means. Weights become numbers of slots; an update moves as few slots as it can, because each one that
  * moves is an element that has to be sent.
  *
- * Slots are numbered base, base+1, ... base+count-1. A change of their number makes the kernel count from `base`
- * again, so such a change also moves the window on: otherwise the first slots would get every first connection
+ * The kernel draws from the window base, base+1, ... base+count-1. A change of its size makes the kernel count from
+ * `base` again, so such a change also moves the window on: otherwise the first slots would get every first connection
  * after an update, and a busy registry would starve the last ones.
+ *
+ * A packet that is on its way while an update is applied may still draw from the old window and then look its number
+ * up in the new table. So the numbers that a window leaves behind keep a meaning until the next change.
  */
 #ifndef NUNCIO_BALANCE_SLOTS_H
 #define NUNCIO_BALANCE_SLOTS_H
@@ -20,9 +23,10 @@
 #define SLOT_FREE UINT32_MAX
 
 struct slots {
-	uint32_t base;
+	uint32_t base; /* the first number that is drawn */
 	uint32_t count;
-	uint32_t *owner; /* [count]: an index chosen by the caller; owned, freed by slots_clear() */
+	uint32_t before; /* numbers in front of base that the last change left behind */
+	uint32_t *owner; /* [before + count]: an index chosen by the caller; freed by slots_clear() */
 };
 
 /*
@@ -33,8 +37,8 @@ uint32_t slots_share(const uint32_t *weights, uint32_t n, uint32_t *ret_shares);
 
 /*
  * The next table: owner i gets shares[i] slots. `previous` holds the table that is in force, its owners already
- * renumbered (SLOT_FREE = an owner that is gone); its base is kept wherever possible. Where many slots change,
- * or the table is small and the shares are unequal, all are laid out anew, each owner's slots evenly spread.
+ * renumbered (SLOT_FREE = an owner that is gone). Where many slots change, or the table is small and the shares are
+ * unequal, all are laid out anew, each owner's slots evenly spread. Where nothing changes, nothing is changed.
  * *ret is to be freed by slots_clear().
  */
 void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t n, struct slots *ret);

@@ -15,12 +15,12 @@ char *xstrndup(const char *text, size_t length);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Makes room for one more item behind `count` items of a growing array (doubling; capacity 0 and NULL to begin). */
-#define ARRAY_GROW(items, count, capacity)                                                                            \
-	do {                                                                                                          \
-		if ((count) == (capacity)) {                                                                          \
-			(capacity) = (capacity) ? (capacity)*2 : 8;                                                   \
-			(items) = xrealloc((items), (capacity), sizeof(*(items)));                                    \
-		}                                                                                                     \
+#define ARRAY_GROW(items, count, capacity) \
+	do { \
+		if ((count) == (capacity)) { \
+			(capacity) = (capacity) ? (capacity)*2 : 8; \
+			(items) = xrealloc((items), (capacity), sizeof(*(items))); \
+		} \
 	} while (0)
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))

@@ -16,17 +16,17 @@
 #define ENDPOINT_ID_MAX 255 /* bytes */
 
 struct endpoint {
-	const char *id; /* unique in the snapshot; "ADDR:PORT" where the registry gives none */
-	const char *zone; /* or NULL */
+	const char *id;	   /* unique in the snapshot; "ADDR:PORT" where the registry gives none */
+	const char *zone;  /* or NULL */
 	struct ip_port at; /* unique in the snapshot */
-	uint16_t weight; /* 0 = draining: no new connections */
+	uint16_t weight;   /* 0 = draining: no new connections */
 	uint16_t priority; /* the lowest one present serves */
 };
 
 struct endpoints {
 	uint32_t count;
 	const struct endpoint *items; /* ordered by id (strcmp) */
-	const uint32_t *by_address; /* indices into items, ordered by address and port (ip_port_compare) */
+	const uint32_t *by_address;   /* indices into items, ordered by address and port (ip_port_compare) */
 };
 
 /*

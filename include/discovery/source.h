@@ -18,10 +18,10 @@ struct answer {
 	/* The endpoints, possibly none; NULL = the registry could not be read, and `text` says why. Borrowed: take a
 	 * reference to keep it. */
 	const struct endpoints *endpoints;
-	const char *text; /* one sentence with place and remedy for an error; else NULL */
+	const char *text;     /* one sentence with place and remedy for an error; else NULL */
 	const char *revision; /* the registry's own name for this state, for people; never NULL */
-	uint32_t skipped; /* records that were left out as unusable; each was logged by the source, once */
-	uint64_t received; /* uv_hrtime() when the event behind this answer was first seen */
+	uint32_t skipped;     /* records that were left out as unusable; each was logged by the source, once */
+	uint64_t received;    /* uv_hrtime() when the event behind this answer was first seen */
 };
 
 /* Called from the event loop, or from source_watch() itself. Must not call back into the source. */
@@ -31,7 +31,7 @@ struct source;
 
 struct source_ops {
 	const char *scheme; /* "file" for file:PATH */
-	const char *form; /* what a URI of this scheme looks like, for messages */
+	const char *form;   /* what a URI of this scheme looks like, for messages */
 	/* Opens the source; the registry being away is not an error but an answer. Errors: a URI of a wrong form. */
 	int (*open)(uv_loop_t *loop, const char *uri, source_answer_fn answer, void *context, struct source **ret,
 		    struct error *err);

@@ -85,19 +85,14 @@ static uint32_t *map_endpoints(const struct endpoints *from, const struct endpoi
 static struct slots renumber(const struct link_plan *previous, const struct endpoints *endpoints)
 {
 	struct slots slots = previous->slots;
-	uint32_t *map;
+	uint32_t size = slots.before + slots.count, *map;
 
-	slots.owner = xcalloc(slots.count ? slots.count : 1, sizeof(*slots.owner));
-	if (previous->endpoints == endpoints) {
-		if (slots.count)
-			memcpy(slots.owner, previous->slots.owner, slots.count * sizeof(*slots.owner));
-		return slots;
-	}
-	map = map_endpoints(previous->endpoints, endpoints);
-	for (uint32_t i = 0; i < slots.count; i++) {
+	slots.owner = xcalloc(size + 1, sizeof(*slots.owner));
+	map = previous->endpoints == endpoints ? NULL : map_endpoints(previous->endpoints, endpoints);
+	for (uint32_t i = 0; i < size; i++) {
 		uint32_t owner = previous->slots.owner[i];
 
-		slots.owner[i] = owner == SLOT_FREE ? SLOT_FREE : map[owner];
+		slots.owner[i] = owner == SLOT_FREE || !map ? owner : map[owner];
 	}
 	free(map);
 	return slots;

@@ -137,13 +137,13 @@ static void place_claims(struct slots *slots, struct claim *claims, uint32_t n)
 	free(skip);
 }
 
-/* How many of each owner's slots in the old table exceed its new share or belong to nobody now? */
+/* How many slots of the window does somebody lose: by a smaller share, or because the owner is gone? */
 static uint32_t count_lost(const struct slots *previous, const uint32_t *shares, uint32_t n)
 {
 	uint32_t *kept = xcalloc(n ? n : 1, sizeof(*kept)), lost = 0;
 
 	for (uint32_t i = 0; i < previous->count; i++) {
-		uint32_t owner = previous->owner[i];
+		uint32_t owner = previous->owner[previous->before + i];
 
 		if (owner == SLOT_FREE || kept[owner] == shares[owner])
 			lost++;
@@ -154,18 +154,16 @@ static uint32_t count_lost(const struct slots *previous, const uint32_t *shares,
 	return lost;
 }
 
-static bool lay_out_anew(const struct slots *previous, const uint32_t *shares, uint32_t n, uint32_t count)
+static bool has_multiple_shares(const uint32_t *shares, uint32_t n)
 {
-	uint32_t lost = count_lost(previous, shares, n), kept = previous->count - lost, gained = count - kept;
-	bool unequal = false;
-
-	for (uint32_t i = 0; i < n; i++)
-		unequal |= shares[i] > 1;
-	if (lost == 0 && gained == 0)
-		return false;
-	return kept == 0 || (unequal && (count <= SMALL_TABLE || lost + gained > count / 2));
+	for (uint32_t i = 0; i < n; i++) {
+		if (shares[i] > 1)
+			return true;
+	}
+	return false;
 }
 
+/* Where the next window begins. It never ends before the former one did, so nothing is left behind at its end. */
 static uint32_t next_base(const struct slots *previous, uint32_t count)
 {
 	uint32_t base = previous->base;
@@ -177,48 +175,93 @@ static uint32_t next_base(const struct slots *previous, uint32_t count)
 	return base < BASE_LIMIT ? base : 0;
 }
 
+static struct slots new_window(const struct slots *previous, uint32_t count)
+{
+	struct slots next = {.base = next_base(previous, count), .count = count};
+
+	if (count && previous->count && next.base > previous->base)
+		next.before = next.base - previous->base;
+	next.owner = xcalloc(next.before + count + 1, sizeof(*next.owner));
+	memset(next.owner, 0xff, (next.before + count) * sizeof(*next.owner)); /* SLOT_FREE */
+	return next;
+}
+
 /* Copies what may stay where it is: slots of the old window that the new one covers too. */
 static void keep_slots(const struct slots *previous, struct slots *next, uint32_t *open_shares)
 {
 	for (uint32_t i = 0; i < next->count; i++) {
 		uint32_t from = next->base + i - previous->base, owner;
 
-		next->owner[i] = SLOT_FREE;
 		if (next->base < previous->base || from >= previous->count)
 			continue;
-		owner = previous->owner[from];
+		owner = previous->owner[previous->before + from];
 		if (owner != SLOT_FREE && open_shares[owner]) {
-			next->owner[i] = owner;
+			next->owner[next->before + i] = owner;
 			open_shares[owner]--;
 		}
 	}
 }
 
-void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t n, struct slots *ret)
+/* The numbers left behind keep their owners where those are still there, and get the window's first one otherwise. */
+static void fill_left_behind(const struct slots *previous, const uint32_t *shares, struct slots *next)
 {
-	uint32_t *open_shares = xcalloc(n ? n : 1, sizeof(*open_shares)), n_claims = 0;
-	struct claim *claims = xcalloc(n ? n : 1, sizeof(*claims));
-	struct slots next = {0};
+	for (uint32_t i = 0; i < next->before; i++) {
+		uint32_t owner = previous->owner[previous->before + i];
 
-	for (uint32_t i = 0; i < n; i++)
-		next.count += shares[i];
-	next.base = next_base(previous, next.count);
-	next.owner = xcalloc(next.count ? next.count : 1, sizeof(*next.owner));
-	if (n)
-		memcpy(open_shares, shares, n * sizeof(*shares));
-	if (lay_out_anew(previous, shares, n, next.count))
-		memset(next.owner, 0xff, next.count * sizeof(*next.owner)); /* SLOT_FREE */
-	else
-		keep_slots(previous, &next, open_shares);
+		next->owner[i] = owner != SLOT_FREE && shares[owner] ? owner : next->owner[next->before];
+	}
+}
+
+static void copy_slots(const struct slots *previous, struct slots *ret)
+{
+	uint32_t size = previous->before + previous->count;
+
+	*ret = *previous;
+	ret->owner = xcalloc(size + 1, sizeof(*ret->owner));
+	if (size)
+		memcpy(ret->owner, previous->owner, size * sizeof(*ret->owner));
+	for (uint32_t i = 0; i < ret->before; i++) {
+		if (ret->owner[i] == SLOT_FREE)
+			ret->owner[i] = ret->owner[ret->before];
+	}
+}
+
+static void place_open_shares(struct slots *next, const uint32_t *open_shares, uint32_t n)
+{
+	struct slots window = {.count = next->count, .owner = next->owner + next->before};
+	struct claim *claims = xcalloc(n ? n : 1, sizeof(*claims));
+	uint32_t n_claims = 0;
+
 	for (uint32_t i = 0; i < n; i++) {
 		if (open_shares[i])
 			claims[n_claims++] = (struct claim){i, open_shares[i]};
 	}
 	if (n_claims)
-		place_claims(&next, claims, n_claims);
-	free(open_shares);
+		place_claims(&window, claims, n_claims);
 	free(claims);
-	*ret = next;
+}
+
+void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t n, struct slots *ret)
+{
+	uint32_t lost = count_lost(previous, shares, n), kept = previous->count - lost, count = 0, gained;
+	uint32_t *open_shares = xcalloc(n ? n : 1, sizeof(*open_shares));
+	bool anew;
+
+	for (uint32_t i = 0; i < n; i++)
+		count += open_shares[i] = shares[i];
+	gained = count - kept;
+	if (lost == 0 && gained == 0) {
+		copy_slots(previous, ret);
+		free(open_shares);
+		return;
+	}
+	*ret = new_window(previous, count);
+	anew = has_multiple_shares(shares, n) && (count <= SMALL_TABLE || lost + gained > count / 2);
+	if (!anew)
+		keep_slots(previous, ret, open_shares);
+	place_open_shares(ret, open_shares, n);
+	fill_left_behind(previous, shares, ret);
+	free(open_shares);
 }
 
 void slots_clear(struct slots *slots)

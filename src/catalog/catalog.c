@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
+#include "base/hash.h"
 #include <utlist.h>
 
 #include "base/log.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uthash.h>
+#include "base/hash.h"
 
 #include "base/log.h"
 #include "base/mem.h"

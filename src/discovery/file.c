@@ -154,9 +154,8 @@ static void path_failed(struct file_source *source, const char *text)
 /* Something that was there is missing: wait for it a little. */
 static void begin_grace(struct file_source *source, uint64_t *gone_since)
 {
-	if (*gone_since)
-		return;
-	*gone_since = uv_hrtime();
+	if (!*gone_since)
+		*gone_since = uv_hrtime();
 	if (!uv_is_active((uv_handle_t *)&source->grace))
 		uv_timer_start(&source->grace, on_grace, FILE_GRACE_MS, 0);
 }

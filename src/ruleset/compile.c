@@ -154,16 +154,18 @@ static void compile_link_chain(const struct link_plan *plan, const char *name, u
 static void compile_slots(const struct link_plan *plan, const char *const *comments, uint32_t group,
 			  struct ruleset *out)
 {
-	for (uint32_t i = 0; i < plan->slots.count; i++) {
-		const struct endpoint *endpoint = &plan->endpoints->items[plan->slots.owner[i]];
+	const struct slots *slots = &plan->slots;
+
+	for (uint32_t i = 0; i < slots->before + slots->count; i++) {
+		const struct endpoint *endpoint = &plan->endpoints->items[slots->owner[i]];
 		size_t at_key, at_data = 0;
 		struct elem *elem = add_listen_elem(plan, SET_SLOTS, group, out, &at_key);
 
 		elem->set.shard = plan->shard;
-		field_put_u32(elem->key, &at_key, plan->slots.base + i);
+		field_put_u32(elem->key, &at_key, slots->base - slots->before + i);
 		field_put_addr(elem->data, &at_data, &endpoint->at.addr);
 		field_put_port(elem->data, &at_data, endpoint->at.port);
-		elem->comment = comments[plan->slots.owner[i]];
+		elem->comment = comments[slots->owner[i]];
 	}
 }
 

@@ -8,6 +8,8 @@
 struct recovery {
 	const struct elem **elems;
 	size_t count;
+	const struct chain **chains; /* by name */
+	size_t n_chains;
 };
 
 static int compare_listens(const struct listen *a, const struct listen *b)
@@ -17,11 +19,17 @@ static int compare_listens(const struct listen *a, const struct listen *b)
 	return ip_port_compare(&a->at, &b->at);
 }
 
+static uint32_t slot_number(const struct elem *elem)
+{
+	size_t offset = listen_key_size(elem->set.family);
+
+	return field_get_u32(elem->key, &offset);
+}
+
 /* By listen; then slots by their number, which is the order in which a plan has them. */
 static int compare_elems(const void *a, const void *b)
 {
 	const struct elem *x = *(const struct elem *const *)a, *y = *(const struct elem *const *)b;
-	size_t at_x, at_y;
 	struct listen l, m;
 	int order;
 
@@ -32,14 +40,14 @@ static int compare_elems(const void *a, const void *b)
 		return order;
 	if (x->set.type != y->set.type)
 		return x->set.type < y->set.type ? -1 : 1;
-	if (x->set.type != SET_SLOTS)
+	if (x->set.type != SET_SLOTS || slot_number(x) == slot_number(y))
 		return 0;
-	at_x = at_y = listen_key_size(x->set.family);
-	{
-		uint32_t slot_x = field_get_u32(x->key, &at_x), slot_y = field_get_u32(y->key, &at_y);
+	return slot_number(x) < slot_number(y) ? -1 : 1;
+}
 
-		return slot_x == slot_y ? 0 : slot_x < slot_y ? -1 : 1;
-	}
+static int compare_chains(const void *a, const void *b)
+{
+	return strcmp((*(const struct chain *const *)a)->name, (*(const struct chain *const *)b)->name);
 }
 
 struct recovery *recovery_new(const struct ruleset *kernel)
@@ -53,6 +61,10 @@ struct recovery *recovery_new(const struct ruleset *kernel)
 			recovery->elems[recovery->count++] = &kernel->elems[i];
 	}
 	qsort(recovery->elems, recovery->count, sizeof(*recovery->elems), compare_elems);
+	recovery->chains = xcalloc(kernel->n_chains + 1, sizeof(*recovery->chains));
+	for (size_t i = 0; i < kernel->n_chains; i++)
+		recovery->chains[recovery->n_chains++] = &kernel->chains[i];
+	qsort(recovery->chains, recovery->n_chains, sizeof(*recovery->chains), compare_chains);
 	return recovery;
 }
 
@@ -61,6 +73,7 @@ void recovery_free(struct recovery *recovery)
 	if (!recovery)
 		return;
 	free(recovery->elems);
+	free(recovery->chains);
 	free(recovery);
 }
 
@@ -127,36 +140,70 @@ static uint32_t find_by_address(const struct endpoints *endpoints, const struct 
 	return endpoint ? (uint32_t)(endpoint - endpoints->items) : SLOT_FREE;
 }
 
-/* Slots without a gap from the first one on; a table with gaps was not ours, and is laid out anew. */
-static void recover_slots(const struct elem *const *elems, size_t count, struct link_plan *plan)
+/* The rule of the chain that the listen address leads to; NULL where it does not draw slots. */
+static const struct rule *find_rule(const struct recovery *recovery, const struct elem *const *elems, size_t count)
 {
-	struct slots *slots = &plan->slots;
-
-	slots->owner = xcalloc(count + 1, sizeof(*slots->owner));
 	for (size_t i = 0; i < count; i++) {
-		size_t at_key = listen_key_size(elems[i]->set.family), at_data = 0;
-		struct ip_port target;
-		uint32_t number;
+		struct chain probe = {.name = elems[i]->chain};
+		const struct chain *key = &probe, **found;
 
-		if (elems[i]->set.type != SET_SLOTS)
+		if (elems[i]->set.type != SET_SERVICES)
 			continue;
-		number = field_get_u32(elems[i]->key, &at_key);
-		if (!slots->count) {
-			slots->base = number;
-			plan->shard = elems[i]->set.shard;
-		}
-		if (number != slots->base + slots->count || elems[i]->set.shard != plan->shard) {
-			slots->count = 0;
-			return;
-		}
-		target = field_get_ip_port(elems[i]->data, &at_data, elems[i]->set.family);
-		slots->owner[slots->count++] = find_by_address(plan->endpoints, &target);
+		found = bsearch(&key, recovery->chains, recovery->n_chains, sizeof(*recovery->chains), compare_chains);
+		return found && (*found)->n_rules && (*found)->rules[0].form == RULE_BALANCE ? &(*found)->rules[0] : NULL;
+	}
+	return NULL;
+}
+
+static const struct elem *const *find_slots(const struct elem *const *elems, size_t count, size_t *ret_count)
+{
+	size_t first = 0, end;
+
+	while (first < count && elems[first]->set.type != SET_SLOTS)
+		first++;
+	for (end = first; end < count && elems[end]->set.type == SET_SLOTS;)
+		end++;
+	*ret_count = end - first;
+	return elems + first;
+}
+
+/* Do the slots go without a gap from somewhere at or before the rule's window to its end? Else they are not ours. */
+static bool fit_rule(const struct elem *const *slots, size_t count, const struct rule *rule)
+{
+	uint32_t first;
+
+	if (!count || !rule)
+		return false;
+	first = slot_number(slots[0]);
+	for (size_t i = 0; i < count; i++) {
+		if (slot_number(slots[i]) != first + i || slots[i]->set.shard != rule->shard)
+			return false;
+	}
+	return first <= rule->offset && rule->offset - first + rule->modulus == count;
+}
+
+static void recover_slots(const struct elem *const *slots, size_t count, const struct rule *rule,
+			  struct link_plan *plan)
+{
+	plan->shard = count ? slots[0]->set.shard : 0;
+	plan->slots.owner = xcalloc(count + 1, sizeof(*plan->slots.owner));
+	if (!fit_rule(slots, count, rule))
+		return;
+	plan->slots.base = rule->offset;
+	plan->slots.count = rule->modulus;
+	plan->slots.before = rule->offset - slot_number(slots[0]);
+	for (size_t i = 0; i < count; i++) {
+		size_t offset = 0;
+		struct ip_port target = field_get_ip_port(slots[i]->data, &offset, slots[i]->set.family);
+
+		plan->slots.owner[i] = find_by_address(plan->endpoints, &target);
 	}
 }
 
 bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret)
 {
-	size_t first, end = find_listen(recovery, &conf->listen, &first);
+	size_t first, end = find_listen(recovery, &conf->listen, &first), n_slots;
+	const struct elem *const *elems = recovery->elems + first, *const *slots;
 	struct link_plan plan = {
 		.listen = conf->listen,
 		.balance = conf->balance,
@@ -166,8 +213,9 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 	if (first == end)
 		return false;
 	plan.name = xstrdup(conf->name);
-	plan.endpoints = recover_endpoints(recovery->elems + first, end - first);
-	recover_slots(recovery->elems + first, end - first, &plan);
+	plan.endpoints = recover_endpoints(elems, end - first);
+	slots = find_slots(elems, end - first, &n_slots);
+	recover_slots(slots, n_slots, find_rule(recovery, elems, end - first), &plan);
 	*ret = plan;
 	return true;
 }
