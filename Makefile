@@ -95,8 +95,8 @@ unit: $(UNIT)
 	done; exit $$failed
 
 integration: all tools | need-tests
-	NUNCIO=$(abspath $(BUILD)/nuncio) NUNCIO_TOOLS=$(abspath $(BUILD)/tools) $(PYTEST) -q -rs -p no:cacheprovider \
-		tests/integration $(PYTEST_ARGS)
+	NUNCIO=$(abspath $(BUILD)/nuncio) NUNCIO_TOOLS=$(abspath $(BUILD)/tools) \
+		$(PYTEST) -q -rs --tb=short -p no:cacheprovider tests/integration $(PYTEST_ARGS)
 
 sanitize:
 	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g' NUNCIO_TIMEOUT_SCALE=3 check \
@@ -105,7 +105,7 @@ sanitize:
 valgrind: export NUNCIO_WRAPPER = valgrind --error-exitcode=99 --leak-check=full \
 	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible --track-fds=no
 valgrind: export NUNCIO_TIMEOUT_SCALE = 10
-valgrind: PYTEST_ARGS += -m 'not slow'
+valgrind: export PYTEST_ADDOPTS = -m 'not slow'
 valgrind: integration
 
 fuzz:

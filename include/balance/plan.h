@@ -18,18 +18,18 @@ struct link_plan {
 	struct listen listen;
 	enum balance balance;
 	enum masquerade masquerade;
-	uint16_t shard; /* the slot map that holds its slots; see compile.h */
+	uint16_t shard;			   /* the slot map that holds its slots; see compile.h */
 	const struct endpoints *endpoints; /* a reference */
-	struct slots slots; /* the owners are indices into endpoints->items */
+	struct slots slots;		   /* the owners are indices into endpoints->items */
 };
 
 /* Why an endpoint gets new connections, or does not. */
 enum standing {
 	STANDING_SERVING,
-	STANDING_DRAINING, /* weight 0 */
-	STANDING_STANDBY, /* endpoints of a better priority serve */
+	STANDING_DRAINING,     /* weight 0 */
+	STANDING_STANDBY,      /* endpoints of a better priority serve */
 	STANDING_WRONG_FAMILY, /* IPv6 behind an IPv4 listen address, or the reverse: NAT cannot cross */
-	STANDING_OWN_ADDRESS, /* the link's own listen address */
+	STANDING_OWN_ADDRESS,  /* the link's own listen address */
 };
 
 /*

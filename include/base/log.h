@@ -7,6 +7,8 @@
 #ifndef NUNCIO_BASE_LOG_H
 #define NUNCIO_BASE_LOG_H
 
+#include <stdbool.h>
+
 enum log_format { LOG_TEXT, LOG_JSON };
 
 /* Numbers as in syslog(3). */
@@ -22,6 +24,9 @@ enum log_level {
 void log_setup(enum log_format format, enum log_level threshold);
 
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Would a message of this level be written? Saves making one that is dear. */
+bool log_enabled(enum log_level level);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)

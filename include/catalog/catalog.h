@@ -44,13 +44,13 @@ void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscript
 
 /* What is known of a service. Borrowed; good until the next turn of the loop. */
 const struct endpoints *service_endpoints(const struct service *service); /* NULL: no good answer yet */
-const char *service_error(const struct service *service); /* NULL: the last answer was good */
+const char *service_error(const struct service *service);		  /* NULL: the last answer was good */
 const char *service_revision(const struct service *service);
 uint64_t service_received(const struct service *service); /* uv_hrtime() of the event behind the last answer */
 
 struct registry_status {
 	const char *uri;
-	bool connected; /* the last answer was good */
+	bool connected;	   /* the last answer was good */
 	const char *error; /* else why not, or NULL before the first answer */
 	const char *revision;
 	double last_success_seconds; /* ago; negative: never */

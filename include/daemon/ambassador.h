@@ -27,7 +27,10 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 /* Leaves the rules as they are. Handles close over the next turns of the loop. */
 void ambassador_free(struct ambassador *ambassador);
 
-/* Takes another set of links; those that stay keep their state. Returns 0, or -errno where a registry's URI is wrong. */
+/*
+ * Takes another set of links; those that stay keep their state. Returns 0, or the first negative errno of a link whose
+ * registry cannot be opened; that link goes on with what the kernel holds.
+ */
 int ambassador_configure(struct ambassador *ambassador, const struct ambassador_conf *conf, struct error *err);
 
 /* Opens the namespace's sockets, if that has not been done. Tried again by itself, with a back-off, when it fails. */
@@ -35,9 +38,6 @@ int ambassador_open(struct ambassador *ambassador, struct error *err);
 
 /* Brings the kernel up to date. Cheap when nothing has changed. Failures are logged and tried again with a back-off. */
 void ambassador_reconcile(struct ambassador *ambassador);
-
-/* Has everything that is known been brought into the kernel? */
-bool ambassador_settled(const struct ambassador *ambassador);
 
 /* Removes the table, addresses and settings that the namespace has of us. */
 int ambassador_cleanup(struct ambassador *ambassador, struct error *err);
@@ -49,10 +49,10 @@ const char *ambassador_error(const struct ambassador *ambassador); /* NULL: all 
 struct link_status {
 	const struct link_conf *conf;
 	const struct endpoints *endpoints; /* those that the kernel has, in order */
-	const enum standing *standing; /* [endpoints->count] */
-	const uint64_t *connections; /* [endpoints->count] counted by the kernel since the endpoint was added */
+	const enum standing *standing;	   /* [endpoints->count] */
+	const uint64_t *connections;	   /* [endpoints->count] counted by the kernel since the endpoint was added */
 	uint32_t serving, slots;
-	bool stale; /* the registry is silent; the endpoints are the last known ones */
+	bool stale;	   /* the registry is silent; the endpoints are the last known ones */
 	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
 };
 

@@ -11,23 +11,23 @@
 
 /* What one reconciliation did; starts zeroed, but for `started`. */
 struct changelog_sums {
-	uint64_t started; /* uv_hrtime() */
-	bool adopted; /* a table was there */
-	uint64_t changes; /* objects added or removed */
+	uint64_t started;  /* uv_hrtime() */
+	bool adopted;	   /* a table was there */
+	uint64_t changes;  /* objects added or removed */
 	uint64_t messages; /* sent to the kernel */
-	uint32_t flows; /* taken out of conntrack */
-	uint32_t lines; /* links logged so far: after many, the others go to the debug level */
+	uint32_t flows;	   /* taken out of conntrack */
+	uint32_t lines;	   /* links logged in this round: after many, the others go to the debug level */
 };
 
 void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums *more);
 
 struct changelog_entry {
-	const char *netns; /* "" = the daemon's own */
+	const char *netns;	     /* "" = the daemon's own */
 	const struct link_plan *old; /* NULL: a new link */
 	const struct link_plan *new; /* NULL: the link is gone */
-	bool adopted; /* `old` was read from the kernel, which knows no weights */
-	const char *revision; /* of the registry, or "" */
-	uint64_t received; /* uv_hrtime() of the event behind it; 0: none */
+	bool adopted;		     /* `old` was read from the kernel, which knows no weights */
+	const char *revision;	     /* of the registry, or "" */
+	uint64_t received;	     /* uv_hrtime() of the event behind it; 0: none */
 };
 
 /* "link web: +b4 -b1 (3 endpoints in 3 slots; revision ..; 5 messages; 0.3 ms)" */

@@ -13,7 +13,7 @@ enum exit_code {
 	EXIT_FAILED = 1, /* at run time */
 	EXIT_USAGE = 2,
 	EXIT_CONFIG = 3,
-	EXIT_KERNEL = 4, /* or permission */
+	EXIT_KERNEL = 4,   /* or permission */
 	EXIT_REGISTRY = 5, /* --once and check --online only: a registry that is away never ends `run` */
 };
 
@@ -22,8 +22,8 @@ enum exit_code {
 struct daemon_options {
 	struct config_args config; /* read again at SIGHUP */
 	const char *control; /* path of the control socket; NULL = CONTROL_PATH, if it can be had; "none" = no socket */
-	bool once; /* end when the kernel is up to date */
-	bool dry_run; /* with once: ask the kernel, change nothing, print the changes */
+	bool once;	     /* end when the kernel is up to date */
+	bool dry_run;	     /* with once: ask the kernel, change nothing, print the changes */
 	bool cleanup_on_exit;
 };
 

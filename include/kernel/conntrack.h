@@ -25,7 +25,8 @@ struct flows {
 	struct ip_port endpoint;
 };
 
-/* Deletes all flows that match one of the patterns. Returns 0 and how many went, or a negative errno with a sentence. */
+/* Deletes all flows that match one of the patterns. Returns 0 and how many went, or a negative errno with a sentence.
+ */
 int conntrack_delete(struct conntrack *conntrack, const struct flows *patterns, size_t count, uint32_t *ret_deleted,
 		     struct error *err);
 

@@ -15,7 +15,7 @@
 struct nlmsghdr;
 
 struct batch_message {
-	size_t at; /* offset of its header */
+	size_t at;		    /* offset of its header */
 	const struct change *first; /* the change that it carries, or the first of several elements */
 };
 

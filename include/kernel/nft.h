@@ -37,7 +37,7 @@ bool nft_wants_ownership(const struct nft *nft);
 
 struct nft_refusal {
 	uint32_t group;
-	int error; /* negative errno */
+	int error;		      /* negative errno */
 	char text[CHANGE_TEXT + 192]; /* the object and the kernel's reason */
 };
 

@@ -13,7 +13,7 @@ enum change_kind { CHANGE_TABLE, CHANGE_TIMEOUT, CHANGE_SET, CHANGE_CHAIN, CHANG
  */
 struct change {
 	uint8_t kind; /* enum change_kind */
-	bool add; /* else remove */
+	bool add;     /* else remove */
 	uint32_t group;
 	const void *object; /* struct timeout, set_id, chain (CHAIN and RULES), elem; NULL for the table */
 };

@@ -15,7 +15,8 @@ void recovery_free(struct recovery *recovery); /* NULL is fine */
 
 /*
  * The plan that the kernel's objects for this link amount to: shard, slots, and endpoints with the ids that their
- * comments give. Returns false where the kernel has nothing for its listen address. *ret is to be freed by plan_clear().
+ * comments give. Returns false where the kernel has nothing for its listen address. *ret is to be freed by
+ * plan_clear().
  */
 bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret);
 

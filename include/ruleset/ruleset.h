@@ -22,25 +22,25 @@
 #define COMMENT_MAX 127
 
 /* A group of objects that must be in one transaction, so that a large update may be sent in parts. */
-#define GROUP_BASE 0u /* first: what others refer to */
+#define GROUP_BASE 0u		       /* first: what others refer to */
 #define GROUP_UNKNOWN (UINT32_MAX - 1) /* read from the kernel: the diff finds the group */
-#define GROUP_LAST UINT32_MAX /* last: what nothing refers to any more */
+#define GROUP_LAST UINT32_MAX	       /* last: what nothing refers to any more */
 
 enum set_type {
 	SET_PROTOCOLS, /* anonymous: { tcp, udp } */
-	SET_LOCALNET, /* interfaces whose route_localnet nuncio switched on */
+	SET_LOCALNET,  /* interfaces whose route_localnet nuncio switched on */
 	SET_ADDRESSES, /* addresses that nuncio put on lo */
-	SET_SERVICES, /* listen -> chain of the link */
-	SET_LINKS, /* the same listens: which connections are ours */
-	SET_ALWAYS, /* listens with masquerade=always */
-	SET_NEVER, /* listens with masquerade=never */
-	SET_SLOTS, /* (listen, slot) -> endpoint; one map serves a shard of links */
+	SET_SERVICES,  /* listen -> chain of the link */
+	SET_LINKS,     /* the same listens: which connections are ours */
+	SET_ALWAYS,    /* listens with masquerade=always */
+	SET_NEVER,     /* listens with masquerade=never */
+	SET_SLOTS,     /* (listen, slot) -> endpoint; one map serves a shard of links */
 	SET_ENDPOINTS, /* (listen, endpoint) with a counter of new connections */
 };
 #define SET_TYPES (SET_ENDPOINTS + 1)
 
 struct set_id {
-	uint8_t type; /* enum set_type */
+	uint8_t type;	/* enum set_type */
 	uint8_t family; /* AF_INET, AF_INET6; 0 for SET_PROTOCOLS and SET_LOCALNET */
 	uint16_t shard; /* SET_SLOTS only */
 };
@@ -54,7 +54,7 @@ bool set_from_name(const char *name, struct set_id *ret);
 size_t set_key_size(struct set_id set);
 size_t set_data_size(struct set_id set); /* 0: no data, or a verdict */
 
-#define ELEM_KEY_MAX 44 /* protocol, IPv6 address, port, IPv6 address, port */
+#define ELEM_KEY_MAX 44	 /* protocol, IPv6 address, port, IPv6 address, port */
 #define ELEM_DATA_MAX 20 /* IPv6 address, port */
 
 struct elem {
@@ -62,29 +62,29 @@ struct elem {
 	uint8_t key[ELEM_KEY_MAX]; /* zero behind its size, so that memcmp() compares */
 	uint8_t data[ELEM_DATA_MAX];
 	uint32_t group;
-	const char *chain; /* SET_SERVICES: where it leads; else NULL */
+	const char *chain;   /* SET_SERVICES: where it leads; else NULL */
 	const char *comment; /* or NULL */
 };
 
 /* Every rule that we ever write. ruleset.c has their text, kernel/nft-rules.c their expressions. */
 enum rule_form {
-	RULE_FOREIGN, /* read from the kernel, and not one of ours: differs from everything, itself too */
+	RULE_FOREIGN,  /* read from the kernel, and not one of ours: differs from everything, itself too */
 	RULE_DISPATCH, /* listen address -> chain of the link */
-	RULE_LINKED, /* connections of ours go to chain linkedN */
-	RULE_TIMEOUT, /* ct timeout policy retryN */
-	RULE_COUNT, /* count at the endpoint */
-	RULE_NEVER, /* leave the source address as the link says, except 127/8 */
-	RULE_AUTO, /* leave the source address where the reply comes back anyway */
+	RULE_LINKED,   /* connections of ours go to chain linkedN */
+	RULE_TIMEOUT,  /* ct timeout policy retryN */
+	RULE_COUNT,    /* count at the endpoint */
+	RULE_NEVER,    /* leave the source address as the link says, except 127/8 */
+	RULE_AUTO,     /* leave the source address where the reply comes back anyway */
 	RULE_MASQUERADE,
-	RULE_GUARD, /* what route_localnet would let in */
+	RULE_GUARD,   /* what route_localnet would let in */
 	RULE_BALANCE, /* draw a slot, translate to its endpoint */
-	RULE_RESET, /* no endpoints, TCP */
-	RULE_REJECT, /* no endpoints, anything else */
+	RULE_RESET,   /* no endpoints, TCP */
+	RULE_REJECT,  /* no endpoints, anything else */
 };
 #define RULE_FORMS (RULE_REJECT + 1)
 
 struct rule {
-	uint8_t form; /* enum rule_form */
+	uint8_t form;	/* enum rule_form */
 	uint8_t family; /* 0 where the form is the same for both */
 	/* RULE_BALANCE only: */
 	uint8_t balance; /* enum balance */
@@ -98,7 +98,7 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT]);
 
 struct hook {
 	const char *type; /* "nat", "filter" */
-	uint32_t hook; /* NF_INET_* */
+	uint32_t hook;	  /* NF_INET_* */
 	int32_t priority;
 };
 
@@ -122,7 +122,7 @@ struct timeout {
 const char *timeout_name(struct timeout timeout, char buffer[TIMEOUT_NAME_TEXT]);
 
 struct ruleset {
-	bool table; /* the table itself is there */
+	bool table;	    /* the table itself is there */
 	bool foreign_shape; /* read from the kernel: sets, chains or hooks that this version would not have made */
 	struct timeout *timeouts;
 	size_t n_timeouts, cap_timeouts;

@@ -51,7 +51,8 @@ static void weigh(const struct endpoints *endpoints, const struct listen *listen
 static void match_by_address(const struct endpoints *from, const struct endpoints *to, const bool *taken, uint32_t *map)
 {
 	for (uint32_t i = 0; i < from->count; i++) {
-		const struct endpoint *same = map[i] == SLOT_FREE ? endpoints_find_address(to, &from->items[i].at) : NULL;
+		const struct endpoint *same =
+			map[i] == SLOT_FREE ? endpoints_find_address(to, &from->items[i].at) : NULL;
 
 		if (same && !taken[same - to->items])
 			map[i] = (uint32_t)(same - to->items);

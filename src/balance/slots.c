@@ -38,25 +38,48 @@ static int compare_remainders(const void *a, const void *b)
 	return x->index < y->index ? -1 : 1;
 }
 
-/* Hamilton's method (largest remainder), with one slot reserved for each that has a weight. */
-static uint32_t share_out(const uint32_t *weights, uint32_t n, uint64_t sum, uint32_t users, uint32_t limit,
-			  uint32_t *ret_shares)
+/*
+ * Gives one slot to everybody who has a weight too small for one, and takes it, with the weight, out of what the others
+ * share. That makes a slot cost more weight, so another may have become too light.
+ */
+static void share_out_singles(const uint32_t *weights, uint32_t n, uint32_t *limit, uint64_t *sum, uint32_t *ret_shares)
+{
+	uint32_t before;
+
+	do {
+		before = *limit;
+		for (uint32_t i = 0; i < n; i++) {
+			if (!weights[i] || ret_shares[i] || (uint64_t)weights[i] * *limit >= *sum)
+				continue;
+			ret_shares[i] = 1;
+			*limit -= 1;
+			*sum -= weights[i];
+		}
+	} while (*limit != before);
+}
+
+/* Hamilton's method (largest remainder) over `limit` slots, with at least one for each that has a weight. */
+static void share_out(const uint32_t *weights, uint32_t n, uint64_t sum, uint32_t limit, uint32_t *ret_shares)
 {
 	struct remainder *remainders = xcalloc(n, sizeof(*remainders));
-	uint32_t spare = limit - users, given = 0;
+	uint32_t left, count = 0;
 
+	memset(ret_shares, 0, n * sizeof(*ret_shares));
+	share_out_singles(weights, n, &limit, &sum, ret_shares);
+	left = limit;
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t exact = (uint64_t)weights[i] * spare;
+		uint64_t exact = (uint64_t)weights[i] * limit;
 
-		ret_shares[i] = weights[i] ? 1 + (uint32_t)(exact / sum) : 0;
-		given += ret_shares[i];
-		remainders[i] = (struct remainder){exact % sum, i};
+		if (!weights[i] || ret_shares[i])
+			continue;
+		ret_shares[i] = (uint32_t)(exact / sum);
+		left -= ret_shares[i];
+		remainders[count++] = (struct remainder){exact % sum, i};
 	}
-	qsort(remainders, n, sizeof(*remainders), compare_remainders);
-	for (uint32_t i = 0; given < limit; i++, given++)
+	qsort(remainders, count, sizeof(*remainders), compare_remainders);
+	for (uint32_t i = 0; i < left; i++)
 		ret_shares[remainders[i].index]++;
 	free(remainders);
-	return given;
 }
 
 uint32_t slots_share(const uint32_t *weights, uint32_t n, uint32_t *ret_shares)
@@ -74,67 +97,103 @@ uint32_t slots_share(const uint32_t *weights, uint32_t n, uint32_t *ret_shares)
 		return 0;
 	}
 	limit = users > SLOTS_MIN_LIMIT / SLOTS_PER_ENDPOINT ? users * SLOTS_PER_ENDPOINT : SLOTS_MIN_LIMIT;
-	if (sum / divisor > limit)
-		return share_out(weights, n, sum, users, limit, ret_shares);
+	if (sum / divisor > limit) {
+		share_out(weights, n, sum, limit, ret_shares);
+		return limit;
+	}
 	for (uint32_t i = 0; i < n; i++)
 		ret_shares[i] = weights[i] / divisor;
 	return (uint32_t)(sum / divisor);
 }
 
-/* The first free slot at or after `from`, cyclic. There must be one; `skip` makes repeated searches cheap. */
-static uint32_t next_free(const struct slots *slots, uint32_t *skip, uint32_t from)
+/* A slot that an owner is to get: of the places that are free, one in [first, end). */
+struct turn {
+	uint32_t owner, share;
+	uint32_t first, end;
+};
+
+/* By end; of those that end together, larger shares first, because they have less room. */
+static int compare_turns(const void *a, const void *b)
 {
-	uint32_t at = from, found;
+	const struct turn *x = a, *y = b;
 
-	while (slots->owner[at] != SLOT_FREE)
-		at = (at + skip[at]) % slots->count;
-	found = at;
-	for (at = from; at != found;) { /* path compression: the whole way now leads straight to the free slot */
-		uint32_t next = (at + skip[at]) % slots->count;
+	if (x->end != y->end)
+		return x->end < y->end ? -1 : 1;
+	if (x->share != y->share)
+		return x->share > y->share ? -1 : 1;
+	if (x->owner != y->owner)
+		return x->owner < y->owner ? -1 : 1;
+	return x->first < y->first ? -1 : 1;
+}
 
-		skip[at] = (found + slots->count - at) % slots->count;
-		at = next;
+/* An owner's k-th of s slots belongs between k/s and (k+1)/s of the way. */
+static struct turn *list_turns(const uint32_t *shares, uint32_t n, uint32_t total)
+{
+	struct turn *turns = xcalloc(total, sizeof(*turns));
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		for (uint64_t k = 0; k < shares[i]; k++) {
+			uint32_t first = (uint32_t)(k * total / shares[i]);
+			uint32_t end = (uint32_t)(((k + 1) * total + shares[i] - 1) / shares[i]);
+
+			turns[count++] = (struct turn){i, shares[i], first, end};
+		}
+	}
+	qsort(turns, total, sizeof(*turns), compare_turns);
+	return turns;
+}
+
+/* The first free place at or after `from`. A free one leads to itself; the way is shortened for the next search. */
+static uint32_t next_free(uint32_t *next, uint32_t from)
+{
+	uint32_t found = from;
+
+	while (next[found] != found)
+		found = next[found];
+	while (from != found) {
+		uint32_t step = next[from];
+
+		next[from] = found;
+		from = step;
 	}
 	return found;
 }
 
-/* Gives owner `index` as many free slots as it asks for, as evenly over the whole table as the free ones allow. */
-static void place_evenly(struct slots *slots, uint32_t *skip, uint32_t index, uint32_t share)
+/*
+ * Gives the free slots of a table, which are `total`, to those whose shares of them are open, each owner's evenly
+ * spread: a,b,a,c and not a,a,b,c. Taken by their ends, and each at the first free place, all turns find one in time,
+ * so nobody waits more than twice as long as he would if all were exactly even.
+ */
+static void place_shares(const uint32_t *shares, uint32_t n, uint32_t total, uint32_t *owners)
 {
-	uint32_t first = next_free(slots, skip, 0);
+	uint32_t *places = xcalloc(total, sizeof(*places)), *next = xcalloc(total + 1, sizeof(*next));
+	struct turn *turns = list_turns(shares, n, total);
 
-	for (uint32_t i = 0; i < share; i++) {
-		uint32_t ideal = (uint32_t)((first + (uint64_t)i * slots->count / share) % slots->count);
-
-		slots->owner[next_free(slots, skip, ideal)] = index;
+	for (uint32_t i = 0, at = 0; i < total; at++) {
+		if (owners[at] == SLOT_FREE)
+			places[i++] = at;
 	}
+	for (uint32_t i = 0; i <= total; i++)
+		next[i] = i;
+	for (uint32_t i = 0; i < total; i++) {
+		uint32_t place = next_free(next, turns[i].first);
+
+		owners[places[place]] = turns[i].owner;
+		next[place] = place + 1;
+	}
+	free(turns);
+	free(places);
+	free(next);
 }
 
-struct claim {
-	uint32_t index, share;
-};
-
-/* Larger shares choose first: a,b,a,c and not a,a,b,c. */
-static int compare_claims(const void *a, const void *b)
+static uint32_t count_shares(const uint32_t *shares, uint32_t n)
 {
-	const struct claim *x = a, *y = b;
+	uint32_t count = 0;
 
-	if (x->share != y->share)
-		return x->share > y->share ? -1 : 1;
-	return x->index < y->index ? -1 : 1;
-}
-
-/* Lets every claim take its slots among the free ones. The shares must add up to the number of free slots. */
-static void place_claims(struct slots *slots, struct claim *claims, uint32_t n)
-{
-	uint32_t *skip = xcalloc(slots->count, sizeof(*skip));
-
-	for (uint32_t i = 0; i < slots->count; i++)
-		skip[i] = 1;
-	qsort(claims, n, sizeof(*claims), compare_claims);
 	for (uint32_t i = 0; i < n; i++)
-		place_evenly(slots, skip, claims[i].index, claims[i].share);
-	free(skip);
+		count += shares[i];
+	return count;
 }
 
 /* How many slots of the window does somebody lose: by a smaller share, or because the owner is gone? */
@@ -226,30 +285,15 @@ static void copy_slots(const struct slots *previous, struct slots *ret)
 	}
 }
 
-static void place_open_shares(struct slots *next, const uint32_t *open_shares, uint32_t n)
-{
-	struct slots window = {.count = next->count, .owner = next->owner + next->before};
-	struct claim *claims = xcalloc(n ? n : 1, sizeof(*claims));
-	uint32_t n_claims = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		if (open_shares[i])
-			claims[n_claims++] = (struct claim){i, open_shares[i]};
-	}
-	if (n_claims)
-		place_claims(&window, claims, n_claims);
-	free(claims);
-}
-
 void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t n, struct slots *ret)
 {
-	uint32_t lost = count_lost(previous, shares, n), kept = previous->count - lost, count = 0, gained;
+	uint32_t lost = count_lost(previous, shares, n), kept = previous->count - lost;
+	uint32_t count = count_shares(shares, n), gained = count - kept;
 	uint32_t *open_shares = xcalloc(n ? n : 1, sizeof(*open_shares));
 	bool anew;
 
-	for (uint32_t i = 0; i < n; i++)
-		count += open_shares[i] = shares[i];
-	gained = count - kept;
+	if (n)
+		memcpy(open_shares, shares, n * sizeof(*shares));
 	if (lost == 0 && gained == 0) {
 		copy_slots(previous, ret);
 		free(open_shares);
@@ -259,7 +303,7 @@ void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t
 	anew = has_multiple_shares(shares, n) && (count <= SMALL_TABLE || lost + gained > count / 2);
 	if (!anew)
 		keep_slots(previous, ret, open_shares);
-	place_open_shares(ret, open_shares, n);
+	place_shares(open_shares, n, count_shares(open_shares, n), ret->owner + ret->before);
 	fill_left_behind(previous, shares, ret);
 	free(open_shares);
 }

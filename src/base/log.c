@@ -59,6 +59,11 @@ void log_setup(enum log_format format, enum log_level threshold)
 	settings.journal = stderr_is_journal();
 }
 
+bool log_enabled(enum log_level level)
+{
+	return level <= settings.threshold;
+}
+
 static const char *now_text(char buffer[TIME_TEXT])
 {
 	struct timespec now;
@@ -100,7 +105,7 @@ void log_write(enum log_level level, const char *format, ...)
 	char message[MESSAGE_MAX], time[TIME_TEXT];
 	va_list args;
 
-	if (level > settings.threshold)
+	if (!log_enabled(level))
 		return;
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "catalog/catalog.h"
 
+#include "base/hash.h"
 #include <stdlib.h>
 #include <string.h>
-#include "base/hash.h"
 #include <utlist.h>
 
 #include "base/log.h"
@@ -29,7 +29,7 @@ struct registry {
 	struct source *source;
 	struct service *services;
 	const struct service *last; /* the last one answered for; NULL when there is none */
-	uint64_t last_success; /* uv_hrtime(); 0: never */
+	uint64_t last_success;	    /* uv_hrtime(); 0: never */
 	/* What was logged last of failing and of recovering: the same trouble of 10,000 services is one line. */
 	char *logged_error, *logged_recovery;
 	UT_hash_handle hh;
@@ -60,8 +60,8 @@ static void notify(struct service *service)
 {
 	struct subscription *subscription, *next;
 
-	DL_FOREACH_SAFE (service->subscriptions, subscription, next)
-		subscription->changed(subscription);
+	DL_FOREACH_SAFE(service->subscriptions, subscription, next)
+	subscription->changed(subscription);
 }
 
 static bool is_news(char **logged, char **opposite, const char *text)

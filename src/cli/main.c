@@ -36,7 +36,7 @@ static const struct command {
 	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
 };
 
-static const char *const later_commands[] = {"explain", "events", "conns", "drain", "undrain",
+static const char *const later_commands[] = {"explain", "events", "conns", "drain",   "undrain",
 					     "weight",	"wait",	  "env",   "announce"};
 
 static void print_usage(FILE *out)

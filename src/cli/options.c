@@ -13,7 +13,7 @@ enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LINK, OPTION_LATER };
 
 static const struct option_spec {
 	const char *name;
-	char letter; /* or 0 */
+	char letter;	      /* or 0 */
 	const char *argument; /* how --help calls it; NULL: takes none */
 	enum option_kind kind;
 	size_t offset; /* in struct options */
@@ -58,8 +58,8 @@ static void make_tables(enum command_bit command, struct option *longs, char *le
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		if (!(specs[i].commands & command))
 			continue;
-		longs[used++] = (struct option){specs[i].name, specs[i].argument ? required_argument : no_argument, NULL,
-						LONG_BASE + (int)i};
+		longs[used++] = (struct option){specs[i].name, specs[i].argument ? required_argument : no_argument,
+						NULL, LONG_BASE + (int)i};
 		if (specs[i].letter)
 			*letters++ = specs[i].letter;
 		if (specs[i].letter && specs[i].argument)

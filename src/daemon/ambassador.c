@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/ambassador.h"
 
+#include "base/hash.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "base/hash.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,10 +22,13 @@
 #include "ruleset/recover.h"
 
 /* Links that are compiled together; bounds the memory of a cold start. */
-#define LINKS_PER_ROUND 512
+#define LINKS_PER_ROUND 2048
 
-/* Changes in one transaction, groups kept whole; bounds its size and the kernel's time in it. */
-#define CHANGES_PER_TRANSACTION 16384
+/*
+ * Changes in one transaction, groups kept whole; bounds its size and the kernel's time in it. Not too small either:
+ * whenever a rule or a listen address is new, the kernel checks the whole table, which takes it about 2 us a link.
+ */
+#define CHANGES_PER_TRANSACTION 65536
 
 /* How often a transaction is tried again without the links that the kernel refused. */
 #define REFUSAL_TRIES 8
@@ -43,12 +46,12 @@ struct link {
 	struct ambassador *ambassador;
 	struct subscription subscription;
 	uint8_t key[LISTEN_KEY]; /* the listen address, for the hash */
-	struct link_plan plan; /* what the kernel holds; meaningful when installed */
+	struct link_plan plan;	 /* what the kernel holds; meaningful when installed */
 	bool installed;
 	bool removed; /* no longer configured: to be taken out of the kernel */
 	bool dirty;
 	bool configured; /* mark of ambassador_configure() */
-	char *error; /* why the kernel does not have the last change */
+	char *error;	 /* why the kernel does not have the last change */
 	UT_hash_handle hh;
 };
 
@@ -67,14 +70,14 @@ struct ambassador {
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;
-	struct link *links; /* by listen */
-	struct shards shards[2]; /* IPv4, IPv6 */
+	struct link *links;	    /* by listen */
+	struct shards shards[2];    /* IPv4, IPv6 */
 	struct footprint footprint; /* recorded in the table */
-	bool resync; /* what the kernel holds is not known: read it */
+	bool resync;		    /* what the kernel holds is not known: read it */
 	bool footprint_dirty;
 	uint32_t n_dirty;
 	bool announced_ready;
-	bool just_read; /* what the kernel holds was read in this very reconciliation */
+	bool just_read;	  /* what the kernel holds was read in this very reconciliation */
 	bool backing_off; /* wait for the timer before anything is tried again */
 	char *error;
 	uint64_t retry_ms;
@@ -255,17 +258,12 @@ static void remove_link(struct ambassador *ambassador, struct link *link)
 	mark_dirty(link);
 }
 
-int ambassador_configure(struct ambassador *ambassador, const struct ambassador_conf *conf, struct error *err)
+/* Links that are no longer configured: those that the kernel has go with the next reconciliation. */
+static void remove_unconfigured(struct ambassador *ambassador)
 {
-	int code = 0;
+	struct link *link, *next;
 
-	ambassador->conf = conf;
-	for (struct link *link = ambassador->links; link; link = link->hh.next)
-		link->configured = false;
-	for (size_t i = 0; code == 0 && i < conf->n_links; i++)
-		code = configure_link(ambassador, &conf->links[i], err);
-	for (struct link *link = ambassador->links, *next; link; link = next) {
-		next = link->hh.next;
+	HASH_ITER (hh, ambassador->links, link, next) {
 		if (link->configured)
 			continue;
 		if (link->installed)
@@ -273,6 +271,23 @@ int ambassador_configure(struct ambassador *ambassador, const struct ambassador_
 		else
 			free_link(ambassador, link);
 	}
+}
+
+int ambassador_configure(struct ambassador *ambassador, const struct ambassador_conf *conf, struct error *err)
+{
+	int code = 0;
+
+	ambassador->conf = conf;
+	for (struct link *link = ambassador->links; link; link = link->hh.next)
+		link->configured = false;
+	for (size_t i = 0; i < conf->n_links; i++) {
+		struct error reason;
+		int one = configure_link(ambassador, &conf->links[i], &reason);
+
+		if (one < 0 && code == 0)
+			code = fail(err, one, "%s: %s", conf->links[i].origin, reason.text);
+	}
+	remove_unconfigured(ambassador);
 	ambassador->footprint_dirty = true;
 	return code;
 }
@@ -398,7 +413,7 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 struct member {
 	struct link *link;
 	struct link_plan next;
-	bool wanted; /* else it goes */
+	bool wanted;	     /* else it goes */
 	const char *refusal; /* the kernel's reason; in the arena */
 };
 
@@ -426,7 +441,8 @@ static void round_clear(struct round *round)
 
 static const struct endpoints *wanted_endpoints(const struct link *link)
 {
-	const struct endpoints *endpoints = link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
+	const struct endpoints *endpoints =
+		link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
 
 	if (endpoints)
 		return endpoints_ref(endpoints);
@@ -466,7 +482,8 @@ static void give_up_member(struct ambassador *ambassador, struct member *member)
 }
 
 /* How many of the round's members come new into a shard, and how many leave it for good? */
-static void count_moves(const struct round *round, uint8_t family, uint16_t shard, uint16_t *ret_new, uint16_t *ret_gone)
+static void count_moves(const struct round *round, uint8_t family, uint16_t shard, uint16_t *ret_new,
+			uint16_t *ret_gone)
 {
 	*ret_new = *ret_gone = 0;
 	for (size_t i = 0; i < round->count; i++) {
@@ -606,7 +623,8 @@ static void explain_failure(const struct ambassador *ambassador, int code, const
 
 	if (owner)
 		fail(err, code,
-		     "the table inet " TABLE_NAME " of this network namespace is owned by another process (netlink port %u, "
+		     "the table inet " TABLE_NAME
+		     " of this network namespace is owned by another process (netlink port %u, "
 		     "usually its process id): one nuncio serves a namespace, stop the other one first",
 		     owner);
 	else
@@ -936,11 +954,6 @@ void ambassador_reconcile(struct ambassador *ambassador)
 	}
 }
 
-bool ambassador_settled(const struct ambassador *ambassador)
-{
-	return !has_work(ambassador) && !ambassador->error && !ambassador_count(ambassador).failed_links;
-}
-
 /* Looking at it */
 
 const char *ambassador_netns(const struct ambassador *ambassador)
@@ -1042,7 +1055,9 @@ static void describe_link(const struct link *link, const struct counters *counte
 		.slots = link->installed ? link->plan.slots.count : 0,
 		.serving = plan_standing(endpoints, &link->conf->listen, standing),
 		.stale = !service || service_error(service) || !service_endpoints(service),
-		.error = link->error ? link->error : service ? service_error(service) : NULL,
+		.error = link->error ? link->error
+			 : service   ? service_error(service)
+				     : NULL,
 	};
 
 	for (uint32_t i = 0; i < endpoints->count; i++)

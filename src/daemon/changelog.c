@@ -11,8 +11,8 @@
 /* Ids named in one line; the others are counted. */
 #define IDS_PER_LINE 12
 
-/* Lines at the info level in one reconciliation: a cold start with thousands of links must not drown the log. */
-#define LINES_PER_RECONCILIATION 100
+/* Lines at the info level in one round: a cold start with thousands of links must not drown the log. */
+#define LINES_PER_ROUND 100
 
 void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums *more)
 {
@@ -91,8 +91,7 @@ static void put_settings(struct line *line, const struct link_plan *old, const s
 			masquerade_name(new->masquerade));
 }
 
-static void put_circumstances(struct line *line, const struct changelog_entry *entry,
-			      const struct changelog_sums *sums)
+static void put_circumstances(struct line *line, const struct changelog_entry *entry, const struct changelog_sums *sums)
 {
 	if (entry->new)
 		fprintf(line->out, " (%u endpoints in %u slots", entry->new->endpoints->count, entry->new->slots.count);
@@ -110,11 +109,12 @@ static void put_circumstances(struct line *line, const struct changelog_entry *e
 
 void changelog_link(const struct changelog_entry *entry, struct changelog_sums *sums)
 {
+	enum log_level level = sums->lines < LINES_PER_ROUND ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 	const struct link_plan *any = entry->new ? entry->new : entry->old;
 	char *text = NULL, listen[LISTEN_TEXT];
 	size_t length = 0;
 	struct line line = {
-		.out = open_memstream(&text, &length),
+		.out = log_enabled(level) ? open_memstream(&text, &length) : NULL,
 		.family = any->listen.at.addr.family,
 		.adopted = entry->adopted,
 	};
@@ -132,8 +132,8 @@ void changelog_link(const struct changelog_entry *entry, struct changelog_sums *
 	if (length) {
 		put_circumstances(&line, entry, sums);
 		fflush(line.out);
-		log_write(sums->lines++ < LINES_PER_RECONCILIATION ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
-			  "%s%slink %s:%s", entry->netns, *entry->netns ? ": " : "", any->name, text);
+		log_write(level, "%s%slink %s:%s", entry->netns, *entry->netns ? ": " : "", any->name, text);
+		sums->lines++;
 	}
 	fclose(line.out);
 	free(text);

@@ -231,7 +231,8 @@ int control_open(uv_loop_t *loop, const char *path, control_request_fn request, 
 	int fd = bind_path(path), code;
 
 	if (fd == -EADDRINUSE)
-		return fail(err, fd, "control socket %s: another nuncio listens there: give --control another path", path);
+		return fail(err, fd, "control socket %s: another nuncio listens there: give --control another path",
+			    path);
 	if (fd < 0)
 		return fail(err, fd, "control socket %s: %s", path, strerror(-fd));
 	control = xcalloc(1, sizeof(*control));

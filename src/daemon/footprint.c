@@ -41,8 +41,7 @@ static bool needs_localnet(const struct listen *listens, size_t n)
 	return false;
 }
 
-static int next_interfaces(struct net *net, const struct footprint *recorded, struct footprint *next,
-			   struct error *err)
+static int next_interfaces(struct net *net, const struct footprint *recorded, struct footprint *next, struct error *err)
 {
 	struct net_interface *interfaces;
 	size_t count;
@@ -121,8 +120,7 @@ static int set_interfaces(struct net *net, const struct footprint *named, const 
 	return code;
 }
 
-int footprint_retire(struct net *net, const struct footprint *recorded, const struct footprint *next,
-		     struct error *err)
+int footprint_retire(struct net *net, const struct footprint *recorded, const struct footprint *next, struct error *err)
 {
 	int code = set_interfaces(net, recorded, next, false, err);
 

@@ -7,7 +7,7 @@
 
 struct writer {
 	FILE *out;
-	const char *only; /* a link's name, or NULL for all */
+	const char *only;   /* a link's name, or NULL for all */
 	unsigned int links; /* written in all */
 	unsigned int items; /* in the array that is open */
 };

@@ -33,11 +33,13 @@ int netns_open(const char *spec, struct error *err)
 		return fd;
 	code = -errno;
 	if (code != -ENOENT)
-		return fail(err, code, "network namespace %s: cannot open %s: %s", spec ? spec : "(own)", path, strerror(-code));
+		return fail(err, code, "network namespace %s: cannot open %s: %s", spec ? spec : "(own)", path,
+			    strerror(-code));
 	if (spec && strncmp(spec, "pid:", 4) == 0)
 		return fail(err, code, "network namespace %s: there is no process %s", spec, spec + 4);
-	return fail(err, code, "network namespace %s: there is no %s: give a name that `ip netns list` shows, a path, or "
-			       "pid:N of a process in it",
+	return fail(err, code,
+		    "network namespace %s: there is no %s: give a name that `ip netns list` shows, a path, or "
+		    "pid:N of a process in it",
 		    spec ? spec : "(own)", path);
 }
 
@@ -51,8 +53,9 @@ int netns_call(int fd, int (*function)(void *context), void *context, struct err
 		code = -errno;
 		close(home);
 		if (code == -EPERM)
-			return fail(err, code, "not permitted to enter the network namespace: that needs CAP_SYS_ADMIN "
-					       "(run nuncio as root, or start it inside the namespace)");
+			return fail(err, code,
+				    "not permitted to enter the network namespace: that needs CAP_SYS_ADMIN "
+				    "(run nuncio as root, or start it inside the namespace)");
 		return fail(err, code, "cannot enter the network namespace: %s", strerror(-code));
 	}
 	code = function(context);

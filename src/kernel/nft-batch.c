@@ -85,11 +85,11 @@ static void add_table_message(struct batch *batch, uint16_t type, uint16_t flags
  * of source ports at a few thousand connections a second. The others are the kernel's defaults.
  */
 static const uint32_t tcp_timeouts[NFTNL_CTTIMEOUT_ARRAY_MAX] = {
-	[NFTNL_CTTIMEOUT_TCP_SYN_SENT] = 1,	     [NFTNL_CTTIMEOUT_TCP_SYN_RECV] = 60,
+	[NFTNL_CTTIMEOUT_TCP_SYN_SENT] = 1,	    [NFTNL_CTTIMEOUT_TCP_SYN_RECV] = 60,
 	[NFTNL_CTTIMEOUT_TCP_ESTABLISHED] = 432000, [NFTNL_CTTIMEOUT_TCP_FIN_WAIT] = 120,
-	[NFTNL_CTTIMEOUT_TCP_CLOSE_WAIT] = 60,	     [NFTNL_CTTIMEOUT_TCP_LAST_ACK] = 30,
-	[NFTNL_CTTIMEOUT_TCP_TIME_WAIT] = 5,	     [NFTNL_CTTIMEOUT_TCP_CLOSE] = 1,
-	[NFTNL_CTTIMEOUT_TCP_SYN_SENT2] = 120,	     [NFTNL_CTTIMEOUT_TCP_RETRANS] = 300,
+	[NFTNL_CTTIMEOUT_TCP_CLOSE_WAIT] = 60,	    [NFTNL_CTTIMEOUT_TCP_LAST_ACK] = 30,
+	[NFTNL_CTTIMEOUT_TCP_TIME_WAIT] = 5,	    [NFTNL_CTTIMEOUT_TCP_CLOSE] = 1,
+	[NFTNL_CTTIMEOUT_TCP_SYN_SENT2] = 120,	    [NFTNL_CTTIMEOUT_TCP_RETRANS] = 300,
 	[NFTNL_CTTIMEOUT_TCP_UNACK] = 300,
 };
 
@@ -475,8 +475,7 @@ void batch_end(struct batch *batch, bool apply)
 	}
 	if (!apply)
 		return;
-	header = nftnl_batch_end((char *)batch->bytes + batch->used,
-				 batch->sequence + (uint32_t)batch->n_messages + 1);
+	header = nftnl_batch_end((char *)batch->bytes + batch->used, batch->sequence + (uint32_t)batch->n_messages + 1);
 	close_message(batch, header);
 }
 
@@ -495,10 +494,12 @@ const struct change *batch_locate(const struct batch *batch, const struct batch_
 
 	if (change->kind != CHANGE_ELEM || !offset)
 		return change;
-	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg)) {
+	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg))
+	{
 		if (mnl_attr_get_type(attr) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested(elem, attr) {
+		mnl_attr_for_each_nested(elem, attr)
+		{
 			size_t end = (size_t)((const uint8_t *)elem - (const uint8_t *)header) + elem->nla_len;
 
 			if (offset < end)

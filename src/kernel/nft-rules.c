@@ -460,7 +460,8 @@ static int read_parameters(struct nftnl_expr *expr, void *context)
 											      : BALANCE_ROUNDROBIN;
 		rule->modulus = nftnl_expr_get_u32(expr, NFTNL_EXPR_NG_MODULUS);
 		rule->offset = nftnl_expr_get_u32(expr, NFTNL_EXPR_NG_OFFSET);
-	} else if (strcmp(name, "lookup") == 0 && set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET), &set)) {
+	} else if (strcmp(name, "lookup") == 0 &&
+		   set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET), &set)) {
 		rule->shard = set.shard;
 		rule->family = set.family;
 	}

@@ -41,7 +41,7 @@ enum ownership { OWNERSHIP_UNTRIED, OWNERSHIP_OURS, OWNERSHIP_UNSUPPORTED };
 struct nft {
 	struct mnl_socket *socket;
 	struct batch batch;
-	uint32_t sequence; /* of the next batch */
+	uint32_t sequence;   /* of the next batch */
 	uint32_t generation; /* of the ruleset as we know it */
 	enum ownership ownership;
 	uint32_t foreign_owner;
@@ -215,7 +215,8 @@ static bool is_our_table(const struct nlmsghdr *header, uint16_t table_attr)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg)) {
+	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg))
+	{
 		if (mnl_attr_get_type(attr) == table_attr)
 			return strcmp(mnl_attr_get_str(attr), TABLE_NAME) == 0;
 	}
@@ -425,8 +426,9 @@ int nft_read(struct nft *nft, struct ruleset *ret, struct error *err)
 	}
 	ruleset_clear(&out);
 	if (code == -EPERM)
-		return fail(err, code, "not permitted to read the nftables rules: nuncio needs CAP_NET_ADMIN in the "
-				       "network namespace (run it as root, or give a container --cap-add NET_ADMIN)");
+		return fail(err, code,
+			    "not permitted to read the nftables rules: nuncio needs CAP_NET_ADMIN in the "
+			    "network namespace (run it as root, or give a container --cap-add NET_ADMIN)");
 	if (code == -EAGAIN)
 		return fail(err, code, "the nftables rules changed each time that they were read, %d times in a row",
 			    NETLINK_DUMP_TRIES);
@@ -467,8 +469,8 @@ int nft_read_counters(struct nft *nft, uint8_t family, nft_counter_fn counter, v
 
 struct outcome {
 	bool acknowledged;
-	bool lost; /* an answer did not fit the socket's buffer */
-	int error; /* the first */
+	bool lost;	 /* an answer did not fit the socket's buffer */
+	int error;	 /* the first */
 	int table_error; /* of the message that creates or claims the table */
 };
 
@@ -483,8 +485,9 @@ static const char *extended_text(const struct nlmsghdr *header, uint32_t *ret_of
 		return NULL;
 	if (!(header->nlmsg_flags & NLM_F_CAPPED))
 		skip += mnl_nlmsg_get_payload_len(header) > sizeof(*error) ? error->msg.nlmsg_len - sizeof(error->msg)
-									     : 0;
-	mnl_attr_for_each(attr, header, (unsigned int)skip) {
+									   : 0;
+	mnl_attr_for_each(attr, header, (unsigned int)skip)
+	{
 		if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG)
 			text = mnl_attr_get_str(attr);
 		else if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_OFFS)
@@ -493,8 +496,7 @@ static const char *extended_text(const struct nlmsghdr *header, uint32_t *ret_of
 	return text;
 }
 
-static void note_refusal(const struct batch *batch, const struct nlmsghdr *header, int error,
-			 struct nft_report *report)
+static void note_refusal(const struct batch *batch, const struct nlmsghdr *header, int error, struct nft_report *report)
 {
 	const struct batch_message *message = batch_find(batch, header->nlmsg_seq);
 	uint32_t offset = 0;
@@ -628,7 +630,8 @@ int nft_remove_table(struct nft *nft, struct error *err)
 	if (code == 0 || code == -ENOENT)
 		return 0;
 	if (code == -EPERM)
-		return fail(err, code, "not permitted to remove the table inet " TABLE_NAME
-				       ": a running nuncio owns it, or CAP_NET_ADMIN is missing");
+		return fail(err, code,
+			    "not permitted to remove the table inet " TABLE_NAME
+			    ": a running nuncio owns it, or CAP_NET_ADMIN is missing");
 	return fail(err, code, "cannot remove the table inet " TABLE_NAME ": %s", strerror(-code));
 }

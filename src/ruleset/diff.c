@@ -10,11 +10,11 @@ static int phase(const struct change *change)
 {
 	static const int adding[] = {
 		[CHANGE_TABLE] = 1, [CHANGE_TIMEOUT] = 2, [CHANGE_SET] = 3,
-		[CHANGE_CHAIN] = 4, [CHANGE_ELEM] = 7,    [CHANGE_RULES] = 8,
+		[CHANGE_CHAIN] = 4, [CHANGE_ELEM] = 7,	  [CHANGE_RULES] = 8,
 	};
 	static const int removing[] = {
 		[CHANGE_TABLE] = 0, [CHANGE_RULES] = 5, [CHANGE_ELEM] = 6,
-		[CHANGE_CHAIN] = 9, [CHANGE_SET] = 10,  [CHANGE_TIMEOUT] = 11,
+		[CHANGE_CHAIN] = 9, [CHANGE_SET] = 10,	[CHANGE_TIMEOUT] = 11,
 	};
 
 	return change->add ? adding[change->kind] : removing[change->kind];
@@ -176,9 +176,7 @@ static void diff_chains(const struct ruleset *have, const struct ruleset *want, 
 	size_t i = 0, j = 0;
 
 	while (i < have->n_chains || j < want->n_chains) {
-		int order = i == have->n_chains	  ? 1
-			    : j == want->n_chains ? -1
-						  : strcmp(old[i]->name, new[j]->name);
+		int order = i == have->n_chains ? 1 : j == want->n_chains ? -1 : strcmp(old[i]->name, new[j]->name);
 
 		if (order < 0)
 			remove_chain(old[i], changes);
@@ -311,16 +309,19 @@ const char *change_text(const struct change *change, char buffer[CHANGE_TEXT])
 		snprintf(buffer, CHANGE_TEXT, "%s table inet " TABLE_NAME, verb);
 		break;
 	case CHANGE_TIMEOUT:
-		snprintf(buffer, CHANGE_TEXT, "%s ct timeout %s", verb, timeout_name(*(const struct timeout *)change->object, text));
+		snprintf(buffer, CHANGE_TEXT, "%s ct timeout %s", verb,
+			 timeout_name(*(const struct timeout *)change->object, text));
 		break;
 	case CHANGE_SET:
-		snprintf(buffer, CHANGE_TEXT, "%s set %s", verb, set_name(*(const struct set_id *)change->object, text));
+		snprintf(buffer, CHANGE_TEXT, "%s set %s", verb,
+			 set_name(*(const struct set_id *)change->object, text));
 		break;
 	case CHANGE_CHAIN:
 		snprintf(buffer, CHANGE_TEXT, "%s chain %s", verb, ((const struct chain *)change->object)->name);
 		break;
 	case CHANGE_RULES:
-		snprintf(buffer, CHANGE_TEXT, "%s rules of chain %s", verb, ((const struct chain *)change->object)->name);
+		snprintf(buffer, CHANGE_TEXT, "%s rules of chain %s", verb,
+			 ((const struct chain *)change->object)->name);
 		break;
 	case CHANGE_ELEM:
 		snprintf(buffer, CHANGE_TEXT, "%s element %s", verb, elem_text(change->object, text));

@@ -150,7 +150,8 @@ static const struct rule *find_rule(const struct recovery *recovery, const struc
 		if (elems[i]->set.type != SET_SERVICES)
 			continue;
 		found = bsearch(&key, recovery->chains, recovery->n_chains, sizeof(*recovery->chains), compare_chains);
-		return found && (*found)->n_rules && (*found)->rules[0].form == RULE_BALANCE ? &(*found)->rules[0] : NULL;
+		return found && (*found)->n_rules && (*found)->rules[0].form == RULE_BALANCE ? &(*found)->rules[0]
+											     : NULL;
 	}
 	return NULL;
 }
@@ -203,7 +204,7 @@ static void recover_slots(const struct elem *const *slots, size_t count, const s
 bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret)
 {
 	size_t first, end = find_listen(recovery, &conf->listen, &first), n_slots;
-	const struct elem *const *elems = recovery->elems + first, *const *slots;
+	const struct elem *const *elems = recovery->elems + first, *const * slots;
 	struct link_plan plan = {
 		.listen = conf->listen,
 		.balance = conf->balance,
@@ -230,7 +231,8 @@ struct footprint recovery_footprint(const struct ruleset *kernel)
 
 		if (elem->set.type == SET_LOCALNET) {
 			ARRAY_GROW(footprint.interfaces, footprint.n_interfaces, cap_interfaces);
-			memcpy(footprint.interfaces[footprint.n_interfaces++], elem->key, sizeof(*footprint.interfaces));
+			memcpy(footprint.interfaces[footprint.n_interfaces++], elem->key,
+			       sizeof(*footprint.interfaces));
 		} else if (elem->set.type == SET_ADDRESSES) {
 			ARRAY_GROW(footprint.addresses, footprint.n_addresses, cap_addresses);
 			footprint.addresses[footprint.n_addresses] = (struct ip_addr){.family = elem->set.family};

@@ -156,12 +156,12 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 	return buffer;
 }
 
-#define DEFINE_ADD(type, name, items, count, capacity)                                                                 \
-	struct type *ruleset_add_##name(struct ruleset *ruleset)                                                       \
-	{                                                                                                              \
-		ARRAY_GROW(ruleset->items, ruleset->count, ruleset->capacity);                                         \
-		memset(&ruleset->items[ruleset->count], 0, sizeof(ruleset->items[0]));                                 \
-		return &ruleset->items[ruleset->count++];                                                              \
+#define DEFINE_ADD(type, name, items, count, capacity) \
+	struct type *ruleset_add_##name(struct ruleset *ruleset) \
+	{ \
+		ARRAY_GROW(ruleset->items, ruleset->count, ruleset->capacity); \
+		memset(&ruleset->items[ruleset->count], 0, sizeof(ruleset->items[0])); \
+		return &ruleset->items[ruleset->count++]; \
 	}
 
 DEFINE_ADD(timeout, timeout, timeouts, n_timeouts, cap_timeouts)
@@ -290,8 +290,7 @@ static void print_key(const struct elem *elem, char *buffer, size_t size)
 		snprintf(buffer + used, size - used, " . %u", field_get_u32(elem->key, &offset));
 	} else if (elem->set.type == SET_ENDPOINTS) {
 		used += (size_t)snprintf(buffer + used, size - used, " . ");
-		print_ip_port(buffer + used, size - used,
-			      field_get_ip_port(elem->key, &offset, elem->set.family));
+		print_ip_port(buffer + used, size - used, field_get_ip_port(elem->key, &offset, elem->set.family));
 	}
 }
 
