@@ -20,11 +20,11 @@ void footprint_clear(struct footprint *footprint);
 int footprint_next(struct net *net, const struct footprint *recorded, const struct listen *listens, size_t n_listens,
 		   struct footprint *ret, struct error *err);
 
-/* Undoes what `recorded` says and `next` does not. */
+/* Undoes what `recorded` says and `next` does not. Goes on after an error, and returns the first. */
 int footprint_retire(struct net *net, const struct footprint *recorded, const struct footprint *next,
 		     struct error *err);
 
-/* Does all that the footprint says, also what somebody has undone since. */
+/* Does all that the footprint says, also what somebody has undone since. Goes on after an error, too. */
 int footprint_establish(struct net *net, const struct footprint *footprint, struct error *err);
 
 #endif

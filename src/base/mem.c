@@ -56,6 +56,14 @@ char *xstrndup(const char *text, size_t length)
 	return must(strndup(text, length));
 }
 
+void text_replace(char **text, const char *next)
+{
+	char *copy = next ? xstrdup(next) : NULL;
+
+	free(*text);
+	*text = copy;
+}
+
 char *xasprintf(const char *format, ...)
 {
 	va_list args;

@@ -48,14 +48,6 @@ struct catalog *catalog_new(uv_loop_t *loop)
 	return catalog;
 }
 
-static void replace_text(char **text, const char *next)
-{
-	char *copy = next ? xstrdup(next) : NULL;
-
-	free(*text);
-	*text = copy;
-}
-
 static void notify(struct service *service)
 {
 	struct subscription *subscription, *next;
@@ -68,8 +60,8 @@ static bool is_news(char **logged, char **opposite, const char *text)
 {
 	bool news = !*logged || strcmp(*logged, text) != 0;
 
-	replace_text(logged, text);
-	replace_text(opposite, NULL);
+	text_replace(logged, text);
+	text_replace(opposite, NULL);
 	return news;
 }
 
@@ -82,7 +74,7 @@ static void take_error(struct service *service, const struct answer *answer)
 
 	log_write(level, "service %s: %s; %s", service->name, answer->text,
 		  service->endpoints ? "its last known endpoints stay" : "what the kernel holds stays");
-	replace_text(&service->error, answer->text);
+	text_replace(&service->error, answer->text);
 }
 
 static void log_recovery(const struct service *service)
@@ -103,7 +95,7 @@ static bool take_endpoints(struct service *service, const struct answer *answer)
 
 	if (recovered)
 		log_recovery(service);
-	replace_text(&service->error, NULL);
+	text_replace(&service->error, NULL);
 	service->skipped = answer->skipped;
 	service->registry->last_success = uv_hrtime();
 	if (same)
@@ -124,7 +116,7 @@ static void on_answer(void *context, const struct answer *answer)
 		return;
 	registry->last = service;
 	service->received = answer->received;
-	replace_text(&service->revision, answer->revision);
+	text_replace(&service->revision, answer->revision);
 	if (answer->endpoints)
 		changed = take_endpoints(service, answer);
 	else

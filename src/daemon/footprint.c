@@ -101,41 +101,58 @@ int footprint_next(struct net *net, const struct footprint *recorded, const stru
 	return 0;
 }
 
+/* Keeps the first of several errors: one thing that cannot be done must not keep the others from being done. */
+struct outcome {
+	int code;
+	struct error *err;
+};
+
+static void note(struct outcome *outcome, int code, const struct error *reason)
+{
+	if (code < 0 && outcome->code == 0)
+		outcome->code = fail(outcome->err, code, "%s", reason->text);
+}
+
 /* Sets route_localnet on the named interfaces that have another value; one that is gone needs nothing. */
-static int set_interfaces(struct net *net, const struct footprint *named, const struct footprint *except, bool on,
-			  struct error *err)
+static void set_interfaces(struct net *net, const struct footprint *named, const struct footprint *except, bool on,
+			   struct outcome *outcome)
 {
 	struct net_interface *interfaces = NULL;
+	struct error reason;
 	size_t count = 0;
-	int code = named->n_interfaces ? net_read_interfaces(net, &interfaces, &count, err) : 0;
 
-	for (size_t i = 0; code == 0 && i < count; i++) {
+	if (named->n_interfaces)
+		note(outcome, net_read_interfaces(net, &interfaces, &count, &reason), &reason);
+	for (size_t i = 0; i < count; i++) {
 		const struct net_interface *interface = &interfaces[i];
 
 		if (interface->route_localnet != on && has_interface(named, interface->name) &&
 		    !(except && has_interface(except, interface->name)))
-			code = net_set_route_localnet(net, interface, on, err);
+			note(outcome, net_set_route_localnet(net, interface, on, &reason), &reason);
 	}
 	free(interfaces);
-	return code;
 }
 
 int footprint_retire(struct net *net, const struct footprint *recorded, const struct footprint *next, struct error *err)
 {
-	int code = set_interfaces(net, recorded, next, false, err);
+	struct outcome outcome = {.err = err};
+	struct error reason;
 
-	for (size_t i = 0; code == 0 && i < recorded->n_addresses; i++) {
+	set_interfaces(net, recorded, next, false, &outcome);
+	for (size_t i = 0; i < recorded->n_addresses; i++) {
 		if (!has_address(next->addresses, next->n_addresses, &recorded->addresses[i]))
-			code = net_remove_address(net, &recorded->addresses[i], err);
+			note(&outcome, net_remove_address(net, &recorded->addresses[i], &reason), &reason);
 	}
-	return code;
+	return outcome.code;
 }
 
 int footprint_establish(struct net *net, const struct footprint *footprint, struct error *err)
 {
-	int code = set_interfaces(net, footprint, NULL, true, err);
+	struct outcome outcome = {.err = err};
+	struct error reason;
 
-	for (size_t i = 0; code == 0 && i < footprint->n_addresses; i++)
-		code = net_add_address(net, &footprint->addresses[i], err);
-	return code;
+	set_interfaces(net, footprint, NULL, true, &outcome);
+	for (size_t i = 0; i < footprint->n_addresses; i++)
+		note(&outcome, net_add_address(net, &footprint->addresses[i], &reason), &reason);
+	return outcome.code;
 }

@@ -33,14 +33,13 @@ int netns_open(const char *spec, struct error *err)
 		return fd;
 	code = -errno;
 	if (code != -ENOENT)
-		return fail(err, code, "network namespace %s: cannot open %s: %s", spec ? spec : "(own)", path,
-			    strerror(-code));
+		return fail(err, code, "cannot open the network namespace %s: %s", path, strerror(-code));
 	if (spec && strncmp(spec, "pid:", 4) == 0)
-		return fail(err, code, "network namespace %s: there is no process %s", spec, spec + 4);
+		return fail(err, code, "there is no process %s whose network namespace could be used", spec + 4);
 	return fail(err, code,
-		    "network namespace %s: there is no %s: give a name that `ip netns list` shows, a path, or "
-		    "pid:N of a process in it",
-		    spec ? spec : "(own)", path);
+		    "there is no network namespace %s: give a name that `ip netns list` shows, a path, or pid:N of a "
+		    "process in it",
+		    path);
 }
 
 int netns_call(int fd, int (*function)(void *context), void *context, struct error *err)

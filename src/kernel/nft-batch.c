@@ -215,8 +215,10 @@ static void put_set_udata(struct nftnl_set *object, struct set_id set)
 				   : BYTEORDER_NONE);
 	if (set.type == SET_SERVICES || set.type == SET_SLOTS)
 		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATABYTEORDER, BYTEORDER_NONE);
-	if (set.type == SET_SLOTS)
+	if (set.type == SET_SLOTS) {
 		put_slots_typeof(buf, set);
+		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATA_INTERVAL, false);
+	}
 	nftnl_set_set_data(object, NFTNL_SET_USERDATA, nftnl_udata_buf_data(buf), nftnl_udata_buf_len(buf));
 	nftnl_udata_buf_free(buf);
 }

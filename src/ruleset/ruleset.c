@@ -116,43 +116,64 @@ const char *timeout_name(struct timeout timeout, char buffer[TIMEOUT_NAME_TEXT])
 	return buffer;
 }
 
-/* The words of a rule; %1$s the keyword of its family ("ip", "ip6"), %2$c its digit, %3$s its loopback. */
+/* The words of a rule; $f the keyword of its family ("ip", "ip6"), $n its digit, $l its loopback. */
 static const char *const rule_words[RULE_FORMS] = {
 	[RULE_FOREIGN] = "(a rule that nuncio did not write)",
-	[RULE_DISPATCH] = "meta l4proto . %1$s daddr . th dport vmap @services%2$c",
-	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } ct protocol . ct original %1$s daddr"
-			" . ct original proto-dst @links%2$c goto linked%2$c",
-	[RULE_TIMEOUT] = "meta l4proto tcp ct timeout set \"retry%2$c\"",
-	[RULE_COUNT] = "meta l4proto { tcp, udp } ct protocol . ct original %1$s daddr . ct original proto-dst"
-		       " . %1$s daddr . th dport @endpoints%2$c",
-	[RULE_NEVER] = "meta l4proto { tcp, udp } ct protocol . ct original %1$s daddr . ct original proto-dst"
-		       " @never%2$c %1$s saddr != %3$s accept",
-	[RULE_AUTO] = "meta l4proto { tcp, udp } %1$s saddr != %3$s fib saddr type local"
-		      " ct protocol . %1$s saddr . ct original proto-dst != @links%2$c"
-		      " ct protocol . ct original %1$s daddr . ct original proto-dst != @always%2$c accept",
+	[RULE_DISPATCH] = "meta l4proto . $f daddr . th dport vmap @services$n",
+	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } ct protocol . ct original $f daddr"
+			" . ct original proto-dst @links$n goto linked$n",
+	[RULE_TIMEOUT] = "meta l4proto tcp ct timeout set \"retry$n\"",
+	[RULE_COUNT] = "meta l4proto { tcp, udp } ct protocol . ct original $f daddr . ct original proto-dst"
+		       " . $f daddr . th dport @endpoints$n",
+	[RULE_NEVER] = "meta l4proto { tcp, udp } ct protocol . ct original $f daddr . ct original proto-dst"
+		       " @never$n $f saddr != $l accept",
+	[RULE_AUTO] = "meta l4proto { tcp, udp } $f saddr != $l fib saddr type local"
+		      " ct protocol . $f saddr . ct original proto-dst != @links$n"
+		      " ct protocol . ct original $f daddr . ct original proto-dst != @always$n accept",
 	[RULE_MASQUERADE] = "masquerade",
 	[RULE_GUARD] = "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
 	[RULE_RESET] = "meta l4proto tcp reject with tcp reset",
 	[RULE_REJECT] = "reject",
 };
 
+static const char *placeholder(char letter, uint8_t family)
+{
+	bool is6 = family == AF_INET6;
+
+	switch (letter) {
+	case 'f':
+		return is6 ? "ip6" : "ip";
+	case 'n':
+		return is6 ? "6" : "4";
+	default:
+		return is6 ? "::1" : "127.0.0.0/8";
+	}
+}
+
+static void expand(const char *words, uint8_t family, char buffer[RULE_TEXT])
+{
+	size_t used = 0;
+
+	while (*words && used < RULE_TEXT) {
+		int plain = (int)strcspn(words, "$");
+		const char *rest = words + plain, *value = *rest ? placeholder(rest[1], family) : "";
+
+		used += (size_t)snprintf(buffer + used, RULE_TEXT - used, "%.*s%s", plain, words, value);
+		words = *rest ? rest + 2 : rest;
+	}
+}
+
 const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 {
-	const char *keyword = rule->family == AF_INET6 ? "ip6" : "ip";
-	const char *loopback = rule->family == AF_INET6 ? "::1" : "127.0.0.0/8";
-	char digit = family_digit(rule->family);
+	const char *keyword = placeholder('f', rule->family),
+		   *kind = rule->balance == BALANCE_RANDOM ? "random" : "inc";
 
-	if (rule->form == RULE_BALANCE) {
+	if (rule->form == RULE_BALANCE)
 		snprintf(buffer, RULE_TEXT,
 			 "dnat %s to meta l4proto . %s daddr . th dport . numgen %s mod %u offset %u map @slots%c-%u",
-			 keyword, keyword, rule->balance == BALANCE_RANDOM ? "random" : "inc", rule->modulus,
-			 rule->offset, digit, rule->shard);
-	} else {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the table above is the only source of formats */
-		snprintf(buffer, RULE_TEXT, rule_words[rule->form], keyword, digit, loopback);
-#pragma GCC diagnostic pop
-	}
+			 keyword, keyword, kind, rule->modulus, rule->offset, family_digit(rule->family), rule->shard);
+	else
+		expand(rule_words[rule->form], rule->family, buffer);
 	return buffer;
 }
 

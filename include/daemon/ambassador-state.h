@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The state of an ambassador, shared by the files that make one up and by nobody else:
+ *
+ *   ambassador.c         its life: opening the namespace, trying again, cleaning up
+ *   ambassador-links.c   its links: configuration, subscriptions, shards
+ *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
+ *   round.c              one round: plan, compile, send, settle
+ *   ambassador-status.c  what others may see
+ */
+#ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
+#define NUNCIO_DAEMON_AMBASSADOR_STATE_H
+
+#include "base/hash.h"
+#include "daemon/ambassador.h"
+#include "ruleset/compile.h"
+
+#define LISTEN_KEY 24
+
+struct link {
+	const struct link_conf *conf;
+	struct ambassador *ambassador;
+	struct subscription subscription;
+	uint8_t key[LISTEN_KEY]; /* the listen address, for the hash */
+	struct link_plan plan;	 /* what the kernel holds; meaningful when installed */
+	bool installed;
+	bool removed; /* no longer configured: to be taken out of the kernel */
+	bool dirty;
+	bool configured; /* mark of ambassador_configure() */
+	char *error;	 /* why the kernel does not have the last change */
+	UT_hash_handle hh;
+};
+
+struct shards {
+	uint16_t *used; /* [count] links in each */
+	size_t count, capacity;
+};
+
+struct ambassador {
+	uv_loop_t *loop;
+	struct catalog *catalog;
+	const struct ambassador_conf *conf;
+	struct ambassador_options options;
+	char *netns;
+	int netns_fd;
+	struct nft *nft;
+	struct net *net;
+	struct conntrack *conntrack;
+	struct link *links;	    /* by listen */
+	struct shards shards[2];    /* IPv4, IPv6 */
+	struct footprint footprint; /* recorded in the table */
+	bool resync;		    /* what the kernel holds is not known: read it */
+	bool footprint_dirty;
+	char *footprint_error; /* why it is not as recorded */
+	uint32_t n_dirty;
+	bool announced_ready;
+	bool just_read;	  /* what the kernel holds was read in this very reconciliation */
+	bool backing_off; /* wait for the timer before anything is tried again */
+	char *error;
+	uint64_t retry_ms;
+	uv_timer_t *retry;
+	uv_poll_t *watch;
+};
+
+/* Links. A dirty link is one whose plan may differ from what the kernel holds. */
+void link_mark_dirty(struct link *link);
+void link_mark_clean(struct link *link);
+void link_mark_all_dirty(struct ambassador *ambassador);
+struct link *link_find(struct ambassador *ambassador, const struct listen *listen);
+/* Takes it out of the ambassador and frees it; the kernel is not touched. */
+void link_free(struct ambassador *ambassador, struct link *link);
+
+/* Shards: which slot map holds how many links. */
+struct shards *shards_of(struct ambassador *ambassador, const struct listen *listen);
+void shard_take(struct shards *shards, uint16_t shard);
+/* The shard for one more link. */
+uint16_t shard_find(const struct shards *shards);
+
+/* Has what failed tried again, later each time. */
+void ambassador_retry_later(struct ambassador *ambassador);
+
+#endif

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/round.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/footprint.h"
+#include "kernel/conntrack.h"
+#include "kernel/nft.h"
+
+/*
+ * Changes in one transaction, groups kept whole; bounds its size and the kernel's time in it. Not too small either:
+ * whenever a rule or a listen address is new, the kernel checks the whole table, which takes it about 2 us a link.
+ */
+#define CHANGES_PER_TRANSACTION 65536
+
+/* How often a transaction is tried again without the links that the kernel refused. */
+#define REFUSAL_TRIES 8
+
+void round_clear(struct round *round)
+{
+	for (size_t i = 0; i < round->count; i++)
+		plan_clear(&round->members[i].next);
+	free(round->members);
+	ruleset_clear(&round->have);
+	ruleset_clear(&round->want);
+	changes_clear(&round->changes);
+	footprint_clear(&round->footprint);
+	arena_free(&round->refusals);
+}
+
+static const struct endpoints *wanted_endpoints(const struct link *link)
+{
+	const struct endpoints *endpoints =
+		link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
+
+	if (endpoints)
+		return endpoints_ref(endpoints);
+	return link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
+}
+
+/* A link whose registry has not answered yet goes on with what the kernel holds, slots and all. */
+static void plan_member(struct member *member)
+{
+	struct link *link = member->link;
+	struct ambassador *ambassador = link->ambassador;
+	const struct endpoints *endpoints;
+	uint16_t shard;
+
+	member->wanted = !link->removed;
+	if (!member->wanted)
+		return;
+	shard = link->installed ? link->plan.shard : shard_find(shards_of(ambassador, &link->conf->listen));
+	endpoints = wanted_endpoints(link);
+	plan_next(link->installed ? &link->plan : NULL, link->conf, endpoints, shard, &member->next);
+	endpoints_unref(endpoints);
+	if (!link->installed)
+		shard_take(shards_of(ambassador, &link->conf->listen), shard);
+}
+
+void round_add(struct round *round, struct link *link)
+{
+	ARRAY_GROW(round->members, round->count, round->capacity);
+	round->members[round->count] = (struct member){.link = link};
+	plan_member(&round->members[round->count++]);
+}
+
+/* A member that was not installed took a place in a shard when it was planned. */
+static void give_up_member(struct ambassador *ambassador, struct member *member)
+{
+	if (member->wanted && !member->link->installed)
+		shards_of(ambassador, &member->next.listen)->used[member->next.shard]--;
+}
+
+/* How many of the round's members come new into a shard, and how many leave it for good? */
+static void count_moves(const struct round *round, uint8_t family, uint16_t shard, uint16_t *ret_new,
+			uint16_t *ret_gone)
+{
+	*ret_new = *ret_gone = 0;
+	for (size_t i = 0; i < round->count; i++) {
+		const struct member *member = &round->members[i];
+		const struct link_plan *plan = member->wanted ? &member->next : &member->link->plan;
+
+		if (plan->listen.at.addr.family != family || plan->shard != shard)
+			continue;
+		*ret_new += member->wanted && !member->link->installed;
+		*ret_gone += !member->wanted;
+	}
+}
+
+static bool has_shard(const struct ruleset *ruleset, uint8_t family, uint16_t shard)
+{
+	for (size_t i = 0; i < ruleset->n_sets; i++) {
+		if (ruleset->sets[i].family == family && ruleset->sets[i].shard == shard)
+			return true;
+	}
+	return false;
+}
+
+/* A slot map is there as long as it serves a link. */
+static void compile_member_shard(struct ambassador *ambassador, struct round *round, const struct link_plan *plan)
+{
+	uint8_t family = plan->listen.at.addr.family;
+	uint16_t used = shards_of(ambassador, &plan->listen)->used[plan->shard], new, gone;
+
+	if (has_shard(&round->have, family, plan->shard) || has_shard(&round->want, family, plan->shard))
+		return;
+	count_moves(round, family, plan->shard, &new, &gone);
+	if (used > new)
+		compile_shard(family, plan->shard, &round->have);
+	if (used > gone)
+		compile_shard(family, plan->shard, &round->want);
+}
+
+/* Have and want of a round that knows what the kernel holds: only its members and the shards that they touch. */
+void round_compile(struct ambassador *ambassador, struct round *round)
+{
+	round->have.table = round->want.table = true;
+	for (size_t i = 0; i < round->count; i++) {
+		struct member *member = &round->members[i];
+		uint32_t group = GROUP_BASE + 1 + (uint32_t)i;
+
+		if (member->link->installed)
+			compile_link(&member->link->plan, group, &round->have);
+		if (member->wanted)
+			compile_link(&member->next, group, &round->want);
+		compile_member_shard(ambassador, round, member->wanted ? &member->next : &member->link->plan);
+	}
+}
+
+/* Takes from a transaction that the kernel refused the links that it named. Returns whether that leaves less. */
+static bool drop_refused(struct round *round, const struct nft_report *report)
+{
+	bool dropped = false;
+
+	for (uint32_t i = 0; i < report->n_refusals; i++) {
+		const struct nft_refusal *refusal = &report->refusals[i];
+		struct member *member;
+
+		if (refusal->group == GROUP_BASE || refusal->group > round->count)
+			return false;
+		member = &round->members[refusal->group - GROUP_BASE - 1];
+		if (!member->refusal) {
+			member->refusal = arena_strdup(&round->refusals, refusal->text);
+			dropped = true;
+		}
+	}
+	return dropped;
+}
+
+static bool is_refused(const struct round *round, const struct change *change)
+{
+	return change->group != GROUP_BASE && change->group <= round->count &&
+	       round->members[change->group - GROUP_BASE - 1].refusal;
+}
+
+static size_t keep_accepted(const struct round *round, struct change *changes, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is_refused(round, &changes[i]))
+			changes[kept++] = changes[i];
+	}
+	return kept;
+}
+
+/* Errors that say: the kernel does not hold what we believe. */
+bool round_is_out_of_sync(int code)
+{
+	return code == -ERESTART || code == -ENOBUFS || code == -ENOENT || code == -EEXIST;
+}
+
+static int send_transaction(struct ambassador *ambassador, struct round *round, struct change *changes, size_t count,
+			    struct nft_report *report)
+{
+	enum nft_mode mode = ambassador->options.dry_run ? NFT_DRY_RUN : NFT_COMMIT;
+	int code = nft_commit(ambassador->nft, changes, count, mode, report);
+
+	if (round_is_out_of_sync(code) && !ambassador->just_read)
+		return code;
+	for (int try = 0; code < 0 && try < REFUSAL_TRIES && drop_refused(round, report); try++) {
+		count = keep_accepted(round, changes, count);
+		if (!count)
+			return 0;
+		code = nft_commit(ambassador->nft, changes, count, mode, report);
+	}
+	if (code == 0)
+		round->sums.messages += report->messages;
+	return code;
+}
+
+/* The end of the transaction that begins at `from`: whole groups, until it is large enough. */
+static size_t find_cut(const struct changes *changes, size_t from, size_t limit)
+{
+	size_t cut = from;
+
+	while (cut < changes->count) {
+		size_t next = cut;
+
+		while (next < changes->count && changes->items[next].group == changes->items[cut].group)
+			next++;
+		if (cut > from && next - from > limit)
+			break;
+		cut = next;
+	}
+	return cut;
+}
+
+static void explain_failure(const struct ambassador *ambassador, int code, const struct nft_report *report,
+			    struct error *err)
+{
+	uint32_t owner = nft_foreign_owner(ambassador->nft);
+
+	if (owner)
+		fail(err, code,
+		     "the table inet " TABLE_NAME
+		     " of this network namespace is owned by another process (netlink port %u, "
+		     "usually its process id): one nuncio serves a namespace, stop the other one first",
+		     owner);
+	else
+		fail(err, code, "the kernel refused an update: %s",
+		     report->n_refusals ? report->refusals[0].text : strerror(-code));
+}
+
+static int send_changes(struct ambassador *ambassador, struct round *round, struct error *err)
+{
+	/* What a dry run refers to is never there: it has to be one transaction. */
+	size_t limit = ambassador->options.dry_run ? SIZE_MAX : CHANGES_PER_TRANSACTION;
+	struct nft_report *report = xcalloc(1, sizeof(*report));
+	int code = 0;
+
+	for (size_t from = 0, cut; code == 0 && from < round->changes.count; from = cut) {
+		cut = find_cut(&round->changes, from, limit);
+		code = send_transaction(ambassador, round, &round->changes.items[from], cut - from, report);
+	}
+	if (code == 0 && !round->changes.count && nft_wants_ownership(ambassador->nft))
+		code = send_transaction(ambassador, round, NULL, 0, report);
+	if (code < 0) {
+		ambassador->resync = true;
+		explain_failure(ambassador, code, report, err);
+	}
+	free(report);
+	return code;
+}
+
+/* UDP flows to endpoints that a link had and has no more. */
+static void collect_flows(const struct member *member, struct flows **flows, size_t *count, size_t *capacity)
+{
+	const struct link_plan *old = &member->link->plan;
+
+	if (!member->link->installed || old->listen.protocol != IPPROTO_UDP || member->refusal)
+		return;
+	for (uint32_t i = 0; i < old->endpoints->count; i++) {
+		const struct endpoint *endpoint = &old->endpoints->items[i];
+
+		if (member->wanted && endpoints_find_address(member->next.endpoints, &endpoint->at))
+			continue;
+		ARRAY_GROW(*flows, *count, *capacity);
+		(*flows)[(*count)++] = (struct flows){old->listen, endpoint->at};
+	}
+}
+
+static void end_flows(struct ambassador *ambassador, struct round *round)
+{
+	struct flows *flows = NULL;
+	size_t count = 0, capacity = 0;
+	uint32_t deleted;
+	struct error err;
+
+	for (size_t i = 0; i < round->count; i++)
+		collect_flows(&round->members[i], &flows, &count, &capacity);
+	if (count && conntrack_delete(ambassador->conntrack, flows, count, &deleted, &err) < 0)
+		log_error("%s: UDP clients may stay on removed endpoints", err.text);
+	else if (count)
+		round->sums.flows = deleted;
+	free(flows);
+}
+
+/* Makes a member's next plan the one in force, or notes why it is not. */
+static void settle_member(struct ambassador *ambassador, struct member *member)
+{
+	struct link *link = member->link;
+
+	link_mark_clean(link);
+	if (member->refusal) {
+		if (!link->error || strcmp(link->error, member->refusal) != 0)
+			log_error("link %s: %s", member->wanted ? member->next.name : link->plan.name, member->refusal);
+		text_replace(&link->error, member->refusal);
+		give_up_member(ambassador, member);
+		ambassador_retry_later(ambassador);
+		return;
+	}
+	text_replace(&link->error, NULL);
+	if (link->installed) {
+		if (!member->wanted)
+			shards_of(ambassador, &link->plan.listen)->used[link->plan.shard]--;
+		plan_clear(&link->plan);
+	}
+	link->installed = member->wanted;
+	link->plan = member->next;
+	member->next = (struct link_plan){0};
+	if (!member->wanted)
+		link_free(ambassador, link);
+}
+
+static void log_members(struct ambassador *ambassador, struct round *round)
+{
+	for (size_t i = 0; i < round->count; i++) {
+		const struct member *member = &round->members[i];
+		const struct service *service = member->link->subscription.service;
+		struct changelog_entry entry = {
+			.netns = ambassador->netns,
+			.old = member->link->installed ? &member->link->plan : NULL,
+			.new = member->wanted ? &member->next : NULL,
+			.adopted = ambassador->just_read,
+			.revision = service ? service_revision(service) : "",
+			.received = service ? service_received(service) : 0,
+		};
+
+		if (!member->refusal)
+			changelog_link(&entry, &round->sums);
+	}
+}
+
+/* Sends what was compiled, and makes it the state of things. */
+int round_carry_out(struct ambassador *ambassador, struct round *round, struct error *err)
+{
+	int code;
+
+	ruleset_diff(&round->have, &round->want, &round->changes);
+	round->sums.changes += round->changes.count;
+	if (ambassador->options.dry_run)
+		changelog_print_changes(ambassador->netns, &round->changes);
+	code = send_changes(ambassador, round, err);
+	if (code < 0) {
+		for (size_t i = 0; i < round->count; i++)
+			give_up_member(ambassador, &round->members[i]);
+		return code;
+	}
+	if (!ambassador->options.dry_run) {
+		end_flows(ambassador, round);
+		log_members(ambassador, round);
+	}
+	for (size_t i = 0; i < round->count; i++)
+		settle_member(ambassador, &round->members[i]);
+	return 0;
+}
