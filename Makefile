@@ -102,8 +102,8 @@ sanitize:
 	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g' NUNCIO_TIMEOUT_SCALE=3 check \
 		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
 
-valgrind: export NUNCIO_WRAPPER = valgrind --error-exitcode=99 --leak-check=full \
-	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible --track-fds=no
+valgrind: export NUNCIO_WRAPPER = valgrind -q --error-exitcode=99 --leak-check=full \
+	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
 valgrind: export NUNCIO_TIMEOUT_SCALE = 10
 valgrind: export PYTEST_ADDOPTS = -m 'not slow'
 valgrind: integration
@@ -112,8 +112,12 @@ fuzz:
 	$(MAKE) BUILD=build-fuzz CC=clang CFLAGS='-O1 -g' run-fuzz \
 		SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
 
+# The input that makes one fail is kept beside it.
 run-fuzz: $(FUZZ)
-	for f in $^; do $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
+	@for f in $^; do \
+		$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$f- >$$f.log 2>&1 || { cat $$f.log; exit 1; }; \
+		echo "ok    $$f, $$(sed -n 's/^Done //p' $$f.log)"; \
+	done
 
 lint: $(BUILD)/flags | need
 	@scripts/lint $(BUILD)/flags

@@ -22,6 +22,7 @@ struct batch_message {
 struct batch {
 	uint8_t *bytes;
 	size_t used, capacity;
+	size_t zeroed;	   /* bytes that were zeroed before their first use */
 	uint32_t sequence; /* of the BATCH_BEGIN message; each message counts one up */
 	uint32_t next_set_id;
 	uint32_t table_flags;

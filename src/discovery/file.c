@@ -511,7 +511,7 @@ static void on_changed(void *context, const char *name)
 	struct file_source *source = context;
 	struct service *service;
 
-	if (!name || strcmp(name, source->watches_parent ? source->name : ATOMIC_LINK) == 0) {
+	if (!name || strcmp(name, ATOMIC_LINK) == 0 || (source->watches_parent && strcmp(name, source->name) == 0)) {
 		source->touched = true;
 	} else if (!source->watches_parent) {
 		service = find_by_file(source, name);

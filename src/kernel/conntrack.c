@@ -165,7 +165,7 @@ static int on_flow(const struct nlmsghdr *header, void *context)
 /* All UDP flows of a family. A kernel before 5.8 ignores the filter and sends all flows: on_flow() looks again. */
 static int dump_flows(struct conntrack *conntrack, uint8_t family, struct sweep *sweep)
 {
-	_Alignas(struct nlmsghdr) char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256] = {0};
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
 	struct nfgenmsg *general;
 	struct nlattr *outer, *inner;

@@ -82,7 +82,7 @@ void net_watch_drain(struct net *net)
 static int dump(struct net *net, uint16_t type, uint8_t family, mnl_cb_t callback, void (*reset)(void *context),
 		void *context)
 {
-	_Alignas(struct nlmsghdr) char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256] = {0};
 	int code = -EINTR;
 
 	for (int try = 0; code == -EINTR && try < NETLINK_DUMP_TRIES; try++) {
@@ -211,7 +211,7 @@ int net_read_interfaces(struct net *net, struct net_interface **ret, size_t *ret
 
 int net_set_route_localnet(struct net *net, const struct net_interface *interface, bool on, struct error *err)
 {
-	_Alignas(struct nlmsghdr) char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256] = {0};
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
 	struct ifinfomsg *info;
 	struct nlattr *spec, *family, *conf;
@@ -289,7 +289,7 @@ int net_read_addresses(struct net *net, struct ip_addr **ret, size_t *ret_count,
 
 static int change_address(struct net *net, const struct ip_addr *addr, uint16_t type, uint16_t flags)
 {
-	_Alignas(struct nlmsghdr) char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256] = {0};
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
 	struct ifaddrmsg *info;
 

@@ -39,15 +39,28 @@ static void *need(void *allocated)
 	return allocated;
 }
 
+/*
+ * Room for one more message behind the others. It is zeroed, once: libmnl leaves the padding of attributes as it finds
+ * it, and what our memory held before is nobody's business.
+ */
+static void make_room(struct batch *batch)
+{
+	if (batch->capacity - batch->used < MESSAGE_ROOM) {
+		batch->capacity = batch->capacity * 2 + MESSAGE_ROOM;
+		batch->bytes = xrealloc(batch->bytes, batch->capacity, 1);
+	}
+	if (batch->zeroed < batch->used + MESSAGE_ROOM) {
+		memset(batch->bytes + batch->zeroed, 0, batch->used + MESSAGE_ROOM - batch->zeroed);
+		batch->zeroed = batch->used + MESSAGE_ROOM;
+	}
+}
+
 /* Opens a message behind the others; close_message() moves the batch on by what was put into it. */
 static struct nlmsghdr *open_message(struct batch *batch, uint16_t type, uint16_t flags, const struct change *change)
 {
 	struct nlmsghdr *header;
 
-	if (batch->capacity - batch->used < MESSAGE_ROOM) {
-		batch->capacity = batch->capacity * 2 + MESSAGE_ROOM;
-		batch->bytes = xrealloc(batch->bytes, batch->capacity, 1);
-	}
+	make_room(batch);
 	ARRAY_GROW(batch->messages, batch->n_messages, batch->cap_messages);
 	batch->messages[batch->n_messages++] = (struct batch_message){batch->used, change};
 	header = nftnl_nlmsg_build_hdr((char *)batch->bytes + batch->used, type, NFPROTO_INET, flags,
@@ -419,10 +432,7 @@ void batch_begin(struct batch *batch, uint32_t sequence, uint32_t generation, ui
 	batch->sequence = sequence;
 	batch->next_set_id = 1;
 	batch->table_flags = table_flags;
-	if (batch->capacity < MESSAGE_ROOM) {
-		batch->capacity = 2 * MESSAGE_ROOM;
-		batch->bytes = xrealloc(batch->bytes, batch->capacity, 1);
-	}
+	make_room(batch);
 	header = nftnl_batch_begin((char *)batch->bytes, sequence);
 	if (generation)
 		mnl_attr_put_u32(header, NFNL_BATCH_GENID, htonl(generation));

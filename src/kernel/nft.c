@@ -109,7 +109,7 @@ struct reading {
 static int request(struct nft *nft, uint16_t type, uint16_t flags, uint16_t table_attr, uint16_t name_attr,
 		   const char *name, mnl_cb_t callback, void *context)
 {
-	_Alignas(struct nlmsghdr) char buffer[512];
+	_Alignas(struct nlmsghdr) char buffer[512] = {0};
 	struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, type, NFPROTO_INET, flags, 0);
 
 	if (table_attr)
