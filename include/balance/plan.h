@@ -16,9 +16,9 @@
 struct link_plan {
 	char *name;
 	struct listen listen;
+	uint16_t shard; /* the slot map that holds its slots; see compile.h */
 	enum balance balance;
 	enum masquerade masquerade;
-	uint16_t shard;			   /* the slot map that holds its slots; see compile.h */
 	const struct endpoints *endpoints; /* a reference */
 	struct slots slots;		   /* the owners are indices into endpoints->items */
 };

@@ -248,32 +248,65 @@ static int send_changes(struct ambassador *ambassador, struct round *round, stru
 	return code;
 }
 
-/* UDP flows to endpoints that a link had and has no more. */
-static void collect_flows(const struct member *member, struct flows **flows, size_t *count, size_t *capacity)
+static int compare_keys(const void *a, const void *b)
 {
-	const struct link_plan *old = &member->link->plan;
+	const struct elem *x = *(const struct elem *const *)a, *y = *(const struct elem *const *)b;
+	int order = x->set.family - y->set.family;
 
-	if (!member->link->installed || old->listen.protocol != IPPROTO_UDP || member->refusal)
-		return;
-	for (uint32_t i = 0; i < old->endpoints->count; i++) {
-		const struct endpoint *endpoint = &old->endpoints->items[i];
+	return order ? order : memcmp(x->key, y->key, sizeof(x->key));
+}
 
-		if (member->wanted && endpoints_find_address(member->next.endpoints, &endpoint->at))
+/* The counters of UDP endpoints that were removed, or added; ordered by key. Each is where flows may be. */
+static const struct elem **list_udp_endpoints(const struct round *round, bool added, size_t *ret_count)
+{
+	size_t count = 0, capacity = 0;
+	const struct elem **list = NULL;
+
+	for (size_t i = 0; i < round->changes.count; i++) {
+		const struct change *change = &round->changes.items[i];
+		const struct elem *elem = change->object;
+
+		if (change->kind != CHANGE_ELEM || change->add != added || elem->set.type != SET_ENDPOINTS ||
+		    elem->key[0] != IPPROTO_UDP || is_refused(round, change))
 			continue;
-		ARRAY_GROW(*flows, *count, *capacity);
-		(*flows)[(*count)++] = (struct flows){old->listen, endpoint->at};
+		ARRAY_GROW(list, count, capacity);
+		list[count++] = elem;
 	}
+	if (count)
+		qsort(list, count, sizeof(*list), compare_keys);
+	*ret_count = count;
+	return list;
+}
+
+/* Flows to endpoints that are gone from a link; one that was only renamed is removed and added again. */
+static struct flows *list_ended_flows(const struct round *round, size_t *ret_count)
+{
+	size_t n_removed, n_added, count = 0;
+	const struct elem **removed = list_udp_endpoints(round, false, &n_removed);
+	const struct elem **added = list_udp_endpoints(round, true, &n_added);
+	struct flows *flows = xcalloc(n_removed + 1, sizeof(*flows));
+
+	for (size_t i = 0; i < n_removed; i++) {
+		size_t offset = listen_key_size(removed[i]->set.family);
+
+		if (n_added && bsearch(&removed[i], added, n_added, sizeof(*added), compare_keys))
+			continue;
+		elem_listen(removed[i], &flows[count].listen);
+		flows[count++].endpoint = field_get_ip_port(removed[i]->key, &offset, removed[i]->set.family);
+	}
+	free(removed);
+	free(added);
+	*ret_count = count;
+	return flows;
 }
 
 static void end_flows(struct ambassador *ambassador, struct round *round)
 {
-	struct flows *flows = NULL;
-	size_t count = 0, capacity = 0;
+	size_t count;
+	struct flows *flows = list_ended_flows(round, &count);
 	uint32_t deleted;
 	struct error err;
 
-	for (size_t i = 0; i < round->count; i++)
-		collect_flows(&round->members[i], &flows, &count, &capacity);
 	if (count && conntrack_delete(ambassador->conntrack, flows, count, &deleted, &err) < 0)
 		log_error("%s: UDP clients may stay on removed endpoints", err.text);
 	else if (count)
