@@ -312,7 +312,8 @@ int net_add_address(struct net *net, const struct ip_addr *addr, struct error *e
 	char text[IP_ADDR_TEXT];
 
 	if (code == -EACCES && addr->family == AF_INET6)
-		return fail(err, code, "cannot put %s on lo: IPv6 is switched off there (net.ipv6.conf.lo.disable_ipv6)",
+		return fail(err, code,
+			    "cannot put %s on lo: IPv6 is switched off there (net.ipv6.conf.lo.disable_ipv6)",
 			    ip_addr_text(addr, text));
 	if (code < 0 && code != -EEXIST)
 		return fail(err, code, "cannot put %s on lo: %s", ip_addr_text(addr, text), strerror(-code));

@@ -157,10 +157,14 @@ static void compile_slots(const struct link_plan *plan, const char *const *comme
 	const struct slots *slots = &plan->slots;
 
 	for (uint32_t i = 0; i < slots->before + slots->count; i++) {
-		const struct endpoint *endpoint = &plan->endpoints->items[slots->owner[i]];
+		const struct endpoint *endpoint;
 		size_t at_key, at_data = 0;
-		struct elem *elem = add_listen_elem(plan, SET_SLOTS, group, out, &at_key);
+		struct elem *elem;
 
+		if (slots->owner[i] == SLOT_FREE)
+			continue; /* in a plan recovered from a table that somebody damaged */
+		endpoint = &plan->endpoints->items[slots->owner[i]];
+		elem = add_listen_elem(plan, SET_SLOTS, group, out, &at_key);
 		elem->set.shard = plan->shard;
 		field_put_u32(elem->key, &at_key, slots->base - slots->before + i);
 		field_put_addr(elem->data, &at_data, &endpoint->at.addr);

@@ -317,7 +317,7 @@ static void print_key(const struct elem *elem, char *buffer, size_t size)
 
 const char *elem_text(const struct elem *elem, char buffer[ELEM_TEXT])
 {
-	char name[SET_NAME_TEXT], key[160], data[CHAIN_RULES_MAX * 20] = "";
+	char name[SET_NAME_TEXT], key[160], data[IP_PORT_TEXT] = "";
 	size_t offset = 0;
 
 	print_key(elem, key, sizeof(key));
