@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Plans of links: who serves and why not, and which slots stay when a service changes. */
+#include "unit.h"
+
+#include "balance/plan.h"
+#include "base/mem.h"
+#include "plans.h"
+
+/* Standing, a letter for each endpoint in the order of ids. */
+static void check_standing(const char *listen, const char *endpoints, const char *expected)
+{
+	static const char letters[] = {
+		[STANDING_SERVING] = 'S',      [STANDING_DRAINING] = 'D',    [STANDING_STANDBY] = 'B',
+		[STANDING_WRONG_FAMILY] = 'F', [STANDING_OWN_ADDRESS] = 'O',
+	};
+	const struct endpoints *snapshot = endpoints_of(endpoints);
+	struct link_conf conf = conf_of(listen, "web");
+	enum standing standing[8];
+	uint32_t serving = plan_standing(snapshot, &conf.listen, standing), expected_serving = 0;
+	char text[9] = "";
+
+	for (uint32_t i = 0; i < snapshot->count; i++) {
+		text[i] = letters[standing[i]];
+		expected_serving += standing[i] == STANDING_SERVING;
+	}
+	assert_string_equal(text, expected);
+	assert_int_equal(serving, expected_serving);
+	endpoints_unref(snapshot);
+}
+
+static void every_endpoint_has_a_standing(void **state)
+{
+	(void)state;
+	check_standing("9000", "", "");
+	check_standing("9000", "a=10.0.0.1:80 b=10.0.0.2:80*7", "SS");
+	check_standing("9000", "a=10.0.0.1:80 b=10.0.0.2:80*0", "SD");
+	check_standing("9000", "a=10.0.0.1:80 b=[fd00::1]:80", "SF");
+	check_standing("[fd00:aa::1]:80", "a=10.0.0.1:80 b=[fd00::1]:80", "FS");
+	check_standing("9000", "a=127.0.0.1:9000 b=127.0.0.1:9001 c=127.0.0.2:9000", "OSS");
+}
+
+static void the_lowest_priority_that_can_serve_does(void **state)
+{
+	(void)state;
+	check_standing("9000", "a=10.0.0.1:80!1 b=10.0.0.2:80!0 c=10.0.0.3:80!1", "BSB");
+	check_standing("9000", "a=10.0.0.1:80!2 b=10.0.0.2:80!1 c=10.0.0.3:80!1", "BSS");
+	check_standing("9000", "a=10.0.0.1:80!1 b=10.0.0.2:80*0!0", "SD");
+	check_standing("9000", "a=10.0.0.1:80!1 b=[fd00::1]:80!0", "SF");
+	check_standing("9000", "a=10.0.0.1:80!1 b=127.0.0.1:9000!0", "SO");
+	check_standing("9000", "a=10.0.0.1:80*0!1 b=[fd00::1]:80", "DF");
+}
+
+/* The window as a word: the first letter of each slot's owner's id. */
+static const char *window(const struct link_plan *plan, char buffer[33])
+{
+	const struct slots *slots = &plan->slots;
+
+	memset(buffer, 0, 33);
+	assert_true(slots->count < 33);
+	for (uint32_t i = 0; i < slots->count; i++)
+		buffer[i] = plan->endpoints->items[slots->owner[slots->before + i]].id[0];
+	return buffer;
+}
+
+static void check_window(const struct link_plan *plan, const char *expected)
+{
+	char buffer[33];
+
+	assert_string_equal(window(plan, buffer), expected);
+}
+
+static void a_plan_takes_over_what_is_configured(void **state)
+{
+	struct link_conf conf = conf_of("10.96.0.10:53/udp", "dns");
+	const struct endpoints *snapshot = endpoints_of("a=10.0.0.1:53*2 b=10.0.0.2:53 c=10.0.0.3:53*0");
+	struct link_plan plan;
+
+	(void)state;
+	conf.balance = BALANCE_RANDOM;
+	conf.masquerade = MASQUERADE_NEVER;
+	plan_next(NULL, &conf, snapshot, 3, &plan);
+	assert_string_equal(plan.name, "dns");
+	assert_true(listen_equal(&plan.listen, &conf.listen));
+	assert_int_equal(plan.balance, BALANCE_RANDOM);
+	assert_int_equal(plan.masquerade, MASQUERADE_NEVER);
+	assert_int_equal(plan.shard, 3);
+	assert_ptr_equal(plan.endpoints, snapshot);
+	endpoints_unref(snapshot); /* the plan has its own reference */
+	check_window(&plan, "aab");
+	plan_clear(&plan);
+	assert_null(plan.name);
+	plan_clear(&plan);
+}
+
+/* From one set of endpoints to the next: the windows, and whether the kernel's rule stays as it is. */
+static void check_step(const char *from, const char *from_window, const char *to, const char *to_window, bool same_rule)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan before = plan_after(NULL, &conf, from), after = plan_after(&before, &conf, to);
+
+	check_window(&before, from_window);
+	check_window(&after, to_window);
+	assert_int_equal(same_rule, after.slots.base == before.slots.base && after.slots.count == before.slots.count);
+	plan_clear(&before);
+	plan_clear(&after);
+}
+
+static void an_endpoint_keeps_its_slots(void **state)
+{
+	static const char three[] = "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80";
+
+	(void)state;
+	check_step(three, "abc", three, "abc", true);
+	/* another name at the same place */
+	check_step(three, "abc", "b=10.0.0.2:80 c=10.0.0.3:80 x=10.0.0.1:80", "xbc", true);
+	check_step(three, "abc", "c=10.0.0.3:80 x=10.0.0.2:80 y=10.0.0.1:80", "yxc", true);
+	/* another place under the same name */
+	check_step(three, "abc", "a=10.0.0.1:80 b=10.0.0.9:80 c=10.0.0.3:80", "abc", true);
+	/* names exchange their places: the name counts */
+	check_step(three, "abc", "a=10.0.0.2:80 b=10.0.0.1:80 c=10.0.0.3:80", "abc", true);
+	/* a name moves to the place of one that goes: the place belongs to the name */
+	check_step(three, "abc", "a=10.0.0.2:80 c=10.0.0.3:80 d=10.0.0.4:80", "adc", true);
+	/* one goes, another comes */
+	check_step(three, "abc", "a=10.0.0.1:80 c=10.0.0.3:80 d=10.0.0.4:80", "adc", true);
+	/* names in front of others move the indices of all */
+	check_step(three, "abc", "A=10.0.0.4:80 b=10.0.0.2:80 c=10.0.0.3:80", "Abc", true);
+}
+
+static void a_change_of_number_moves_the_window(void **state)
+{
+	static const char three[] = "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80";
+
+	(void)state;
+	check_step(three, "abc", "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80 d=10.0.0.4:80", "bcad", false);
+	check_step(three, "abc", "a=10.0.0.1:80 c=10.0.0.3:80", "ac", false);
+	check_step(three, "abc", "a=10.0.0.1:80 b=10.0.0.2:80*0 c=10.0.0.3:80", "ac", false);
+	check_step(three, "abc", "a=10.0.0.1:80*2 b=10.0.0.2:80 c=10.0.0.3:80", "abac", false);
+	check_step(three, "abc", "a=10.0.0.1:80 b=10.0.0.2:80!1 c=10.0.0.3:80!1", "a", false);
+	check_step(three, "abc", "", "", false);
+	check_step("", "", three, "abc", false);
+}
+
+/* What the window left behind stays with its owner while it serves, and nothing else is undone by planning again. */
+static void planning_again_changes_nothing(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan first = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80");
+	struct link_plan second = plan_after(&first, &conf, "a=10.0.0.1:80 c=10.0.0.3:80"), third, fourth;
+
+	(void)state;
+	third = plan_after(&second, &conf, "a=10.0.0.1:80 c=10.0.0.3:80");
+	plan_next(&third, &conf, third.endpoints, third.shard, &fourth);
+	assert_int_equal(second.slots.before, 1);
+	assert_int_equal(fourth.slots.before, 1);
+	assert_int_equal(fourth.slots.base, second.slots.base);
+	assert_memory_equal(fourth.slots.owner, second.slots.owner, 3 * sizeof(*second.slots.owner));
+	plan_clear(&first);
+	plan_clear(&second);
+	plan_clear(&third);
+	plan_clear(&fourth);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_endpoint_has_a_standing),
+		cmocka_unit_test(the_lowest_priority_that_can_serve_does),
+		cmocka_unit_test(a_plan_takes_over_what_is_configured),
+		cmocka_unit_test(an_endpoint_keeps_its_slots),
+		cmocka_unit_test(a_change_of_number_moves_the_window),
+		cmocka_unit_test(planning_again_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
