@@ -81,8 +81,9 @@ int command_check(const struct options *options)
 	if (code != EXIT_GOOD)
 		return code;
 	if (!options->online) {
-		printf("The configuration is good: %zu links in %zu namespaces.\n", count_links(config),
-		       config->n_ambassadors);
+		printf("The configuration is good: %zu link%s in %zu namespace%s.\n", count_links(config),
+		       count_links(config) == 1 ? "" : "s", config->n_ambassadors,
+		       config->n_ambassadors == 1 ? "" : "s");
 		config_free(config);
 		return EXIT_GOOD;
 	}
