@@ -161,15 +161,15 @@ static struct service *find_service(struct registry *registry, const char *name)
 	return service;
 }
 
-int catalog_subscribe(struct catalog *catalog, const char *registry_uri, const char *name,
+int catalog_subscribe(struct catalog *catalog, const char *registry, const char *service,
 		      struct subscription *subscription, struct error *err)
 {
-	struct registry *registry;
-	int code = find_registry(catalog, registry_uri, &registry, err);
+	struct registry *home;
+	int code = find_registry(catalog, registry, &home, err);
 
 	if (code < 0)
 		return code;
-	subscription->service = find_service(registry, name);
+	subscription->service = find_service(home, service);
 	DL_APPEND(subscription->service->subscriptions, subscription);
 	return 0;
 }

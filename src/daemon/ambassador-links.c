@@ -74,7 +74,7 @@ void link_free(struct ambassador *ambassador, struct link *link)
 {
 	link_mark_clean(link);
 	catalog_unsubscribe(ambassador->catalog, &link->subscription);
-	HASH_DEL(ambassador->links, link);
+	HASH_DEL(ambassador->links, link); // NOLINT(clang-analyzer-core.NullDereference): it is in the hash
 	if (link->installed)
 		plan_clear(&link->plan);
 	free(link->error);

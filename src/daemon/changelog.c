@@ -141,8 +141,8 @@ void changelog_link(const struct changelog_entry *entry, struct changelog_sums *
 
 void changelog_ready(const char *netns, uint32_t links, uint32_t endpoints, const struct changelog_sums *sums)
 {
-	log_notice("%s%sready: %u links with %u endpoints; %s, %llu objects changed by %llu messages in %.1f ms", netns,
-		   *netns ? ": " : "", links, endpoints,
+	log_notice("%s%sready: %u link%s with %u endpoint%s; %s, %llu objects changed by %llu messages in %.1f ms",
+		   netns, *netns ? ": " : "", links, links == 1 ? "" : "s", endpoints, endpoints == 1 ? "" : "s",
 		   sums->adopted ? "took over the table that was there" : "made the table",
 		   (unsigned long long)sums->changes, (unsigned long long)sums->messages,
 		   (double)(uv_hrtime() - sums->started) / 1e6);

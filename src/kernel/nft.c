@@ -138,11 +138,12 @@ static int read_generation(struct nft *nft, uint32_t *ret)
 /* The comment in the user data of a table or an element; both have it as their first attribute type. */
 static const char *find_comment(const void *data, uint32_t size)
 {
-	const uint8_t *bytes = data, *end = bytes + size;
+	const uint8_t *bytes = data;
 
-	while (data && bytes + 2 <= end && bytes + 2 + bytes[1] <= end) {
+	while (data && size >= 2 && size - 2 >= bytes[1]) {
 		if (bytes[0] == NFTNL_UDATA_SET_ELEM_COMMENT && bytes[1] && bytes[2 + bytes[1] - 1] == '\0')
 			return (const char *)bytes + 2;
+		size -= 2 + bytes[1];
 		bytes += 2 + bytes[1];
 	}
 	return NULL;
