@@ -50,7 +50,7 @@ uint64_t service_received(const struct service *service); /* uv_hrtime() of the 
 
 struct registry_status {
 	const char *uri;
-	bool connected;	   /* the last answer was good */
+	bool connected;	   /* the last answers for all services were good */
 	const char *error; /* else why not, or NULL before the first answer */
 	const char *revision;
 	double last_success_seconds; /* ago; negative: never */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The command line: one table of options, from which parsing, --help and the completion of words come. */
+/* The command line: one table of options, from which parsing and --help come. */
 #ifndef NUNCIO_CLI_OPTIONS_H
 #define NUNCIO_CLI_OPTIONS_H
 

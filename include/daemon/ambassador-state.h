@@ -25,7 +25,8 @@ struct link {
 	struct link_plan plan;	 /* what the kernel holds; meaningful when installed */
 	bool installed;
 	bool removed; /* no longer configured: to be taken out of the kernel */
-	bool dirty;
+	bool dirty;   /* in the ambassador's list of those */
+	struct link *dirty_prev, *dirty_next;
 	bool configured; /* mark of ambassador_configure() */
 	char *error;	 /* why the kernel does not have the last change */
 	UT_hash_handle hh;
@@ -47,18 +48,19 @@ struct ambassador {
 	struct net *net;
 	struct conntrack *conntrack;
 	struct link *links;	    /* by listen */
+	struct link *dirty;	    /* those whose plan may differ from what the kernel holds */
 	struct shards shards[2];    /* IPv4, IPv6 */
 	struct footprint footprint; /* recorded in the table */
 	bool resync;		    /* what the kernel holds is not known: read it */
 	bool footprint_dirty;
 	char *footprint_error; /* why it is not as recorded */
-	uint32_t n_dirty;
 	bool announced_ready;
 	bool just_read;	  /* what the kernel holds was read in this very reconciliation */
 	bool backing_off; /* wait for the timer before anything is tried again */
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;
+	uv_timer_t *settle; /* the namespace has changed, and may go on changing */
 	uv_poll_t *watch;
 };
 

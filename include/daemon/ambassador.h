@@ -52,6 +52,7 @@ struct link_status {
 	const enum standing *standing;	   /* [endpoints->count] */
 	const uint64_t *connections;	   /* [endpoints->count] counted by the kernel since the endpoint was added */
 	uint32_t serving, slots;
+	bool installed;	   /* the kernel has it */
 	bool stale;	   /* the registry is silent; the endpoints are the last known ones */
 	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
 };

@@ -8,8 +8,8 @@
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
 
-/* Writes the object; with `link`, only links of that name. Returns how many links it has. */
-unsigned int status_write(FILE *out, struct ambassador *const *ambassadors, size_t count, const struct catalog *catalog,
-			  const char *link);
+/* Writes the object; with `link`, only links of that name. */
+void status_write(FILE *out, struct ambassador *const *ambassadors, size_t count, const struct catalog *catalog,
+		  const char *link);
 
 #endif

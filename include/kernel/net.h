@@ -19,7 +19,6 @@ struct net_interface {
 	char name[16]; /* IFNAMSIZ */
 	uint32_t index;
 	bool loopback;
-	bool up;
 	bool routed; /* an IPv4 route leads out here */
 	bool route_localnet;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 
-#include <cjson/cJSON.h>
+#include <cJSON.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>

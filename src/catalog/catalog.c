@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "catalog/catalog.h"
 
-#include "base/hash.h"
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "discovery/source.h"
@@ -52,8 +52,8 @@ static void notify(struct service *service)
 {
 	struct subscription *subscription, *next;
 
-	DL_FOREACH_SAFE(service->subscriptions, subscription, next)
-	subscription->changed(subscription);
+	DL_FOREACH_SAFE (service->subscriptions, subscription, next)
+		subscription->changed(subscription);
 }
 
 static bool is_news(char **logged, char **opposite, const char *text)
@@ -244,8 +244,6 @@ static struct registry_status describe(const struct registry *registry)
 {
 	struct registry_status status = {
 		.uri = registry->uri,
-		.connected = registry->last && !registry->last->error && registry->last->endpoints,
-		.error = registry->last ? registry->last->error : NULL,
 		.revision = registry->last ? registry->last->revision : "",
 		.last_success_seconds = -1,
 		.services = HASH_COUNT(registry->services),
@@ -253,8 +251,12 @@ static struct registry_status describe(const struct registry *registry)
 
 	if (registry->last_success)
 		status.last_success_seconds = (double)(uv_hrtime() - registry->last_success) / 1e9;
-	for (const struct service *service = registry->services; service; service = service->hh.next)
+	for (const struct service *service = registry->services; service; service = service->hh.next) {
 		status.skipped += service->skipped;
+		if (!status.error)
+			status.error = service->error;
+	}
+	status.connected = registry->last && !status.error;
 	return status;
 }
 

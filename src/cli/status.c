@@ -122,8 +122,7 @@ static int width_of(const cJSON *array, const char *key, int least)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, array)
-	{
+	cJSON_ArrayForEach (item, array) {
 		int width = (int)strlen(text_of(item, key));
 
 		least = width > least ? width : least;
@@ -131,19 +130,19 @@ static int width_of(const cJSON *array, const char *key, int least)
 	return least;
 }
 
-static void print_endpoints(const cJSON *endpoints)
+static void print_endpoints(const cJSON *endpoints, bool installed)
 {
 	int id_width = width_of(endpoints, "id", 2), address_width = width_of(endpoints, "address", 7);
 	const cJSON *endpoint;
 
 	if (!cJSON_GetArraySize(endpoints)) {
-		printf("    no endpoints: connections are refused at once\n");
+		printf("    %s\n", installed ? "no endpoints: connections are refused at once"
+					     : "the kernel does not have this link");
 		return;
 	}
 	printf("    %-*s  %-*s  %6s  %-8s  %11s\n", id_width, "ID", address_width, "ADDRESS", "WEIGHT", "STATE",
 	       "CONNECTIONS");
-	cJSON_ArrayForEach(endpoint, endpoints)
-	{
+	cJSON_ArrayForEach (endpoint, endpoints) {
 		const char *reason = text_of(endpoint, "reason");
 
 		printf("    %-*s  %-*s  %6.0f  %-8s  %11.0f%s%s\n", id_width, text_of(endpoint, "id"), address_width,
@@ -157,13 +156,13 @@ static void print_links(const cJSON *links)
 {
 	const cJSON *link;
 
-	cJSON_ArrayForEach(link, links)
-	{
+	cJSON_ArrayForEach (link, links) {
 		printf("  %s  %s -> %s  %s\n", text_of(link, "name"), text_of(link, "listen"), text_of(link, "service"),
 		       text_of(link, "state"));
 		if (*text_of(link, "reason"))
 			printf("    %s\n", text_of(link, "reason"));
-		print_endpoints(cJSON_GetObjectItemCaseSensitive(link, "endpoints"));
+		print_endpoints(cJSON_GetObjectItemCaseSensitive(link, "endpoints"),
+				cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(link, "installed")));
 	}
 }
 
@@ -188,8 +187,7 @@ static void print_status(const cJSON *status)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(status, "ambassadors"))
-	{
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "ambassadors")) {
 		const cJSON *links = cJSON_GetObjectItemCaseSensitive(item, "links");
 
 		if (!cJSON_GetArraySize(links) && !*text_of(item, "error"))
@@ -199,7 +197,8 @@ static void print_status(const cJSON *status)
 			printf("  %s\n", text_of(item, "error"));
 		print_links(links);
 	}
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(status, "registries")) print_registry(item);
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "registries"))
+		print_registry(item);
 }
 
 static size_t count_links(const cJSON *status)
@@ -207,8 +206,8 @@ static size_t count_links(const cJSON *status)
 	const cJSON *ambassador;
 	size_t links = 0;
 
-	cJSON_ArrayForEach(ambassador, cJSON_GetObjectItemCaseSensitive(status, "ambassadors")) links +=
-		(size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(ambassador, "links"));
+	cJSON_ArrayForEach (ambassador, cJSON_GetObjectItemCaseSensitive(status, "ambassadors"))
+		links += (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(ambassador, "links"));
 	return links;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The configuration file: JSON with // comments. Every message has the line, or the JSON path. */
-#include <cjson/cJSON.h>
+#include <cJSON.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -59,8 +59,7 @@ static int read_list(struct reader *reader, const char *where, const cJSON *list
 
 	if (!cJSON_IsArray(list))
 		return refuse_type(where, list, accepted, err);
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach (item, list) {
 		r = read(reader, arena_printf(&reader->draft->scratch, "%s[%zu]", where, i++), item, err);
 		if (r < 0)
 			return r;
@@ -72,8 +71,7 @@ static int refuse_duplicates(const char *where, const cJSON *object, struct erro
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, object)
-	{
+	cJSON_ArrayForEach (item, object) {
 		/* The first of this name: itself, if there is one only. */
 		if (cJSON_GetObjectItemCaseSensitive(object, item->string) != item)
 			return fail(err, -EINVAL, "%s: the key " VALUE " is there twice: keep one", where,
@@ -101,8 +99,7 @@ static int check_object(const char *where, const cJSON *object, const struct key
 
 	if (!cJSON_IsObject(object))
 		return refuse_type(where, object, "an object", err);
-	cJSON_ArrayForEach(item, object)
-	{
+	cJSON_ArrayForEach (item, object) {
 		r = key_find(table, item->string, filter, &key, err);
 		if (r < 0)
 			return fail_prefix(err, r, "%s", where);
@@ -120,8 +117,7 @@ static int set_keys(struct reader *reader, struct link_draft *link, const cJSON 
 	char *text = NULL;
 	int r;
 
-	cJSON_ArrayForEach(item, object)
-	{
+	cJSON_ArrayForEach (item, object) {
 		r = key_find(link_keys, item->string, filter, &key, err);
 		if (r == 0)
 			r = read_text(reader, member_place(reader, link->conf.origin, key->name), item, key->values,
@@ -217,8 +213,7 @@ static int read_registries(struct reader *reader, const char *where, const cJSON
 	r = refuse_duplicates(where, value, err);
 	if (r < 0)
 		return r;
-	cJSON_ArrayForEach(item, value)
-	{
+	cJSON_ArrayForEach (item, value) {
 		r = read_registry(reader, member_place(reader, where, item->string), item, err);
 		if (r < 0)
 			return r;

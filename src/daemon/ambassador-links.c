@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <utlist.h>
 
 #include "base/mem.h"
 
@@ -11,7 +12,7 @@ void link_mark_dirty(struct link *link)
 {
 	if (!link->dirty) {
 		link->dirty = true;
-		link->ambassador->n_dirty++;
+		DL_APPEND2(link->ambassador->dirty, link, dirty_prev, dirty_next);
 	}
 }
 
@@ -19,7 +20,7 @@ void link_mark_clean(struct link *link)
 {
 	if (link->dirty) {
 		link->dirty = false;
-		link->ambassador->n_dirty--;
+		DL_DELETE2(link->ambassador->dirty, link, dirty_prev, dirty_next);
 	}
 }
 

@@ -104,6 +104,7 @@ static void describe_link(const struct link *link, const struct counters *counte
 		.endpoints = endpoints,
 		.standing = standing,
 		.connections = connections,
+		.installed = link->installed,
 		.slots = link->installed ? link->plan.slots.count : 0,
 		.serving = plan_standing(endpoints, &link->conf->listen, standing),
 		.stale = !service || service_error(service) || !service_endpoints(service),

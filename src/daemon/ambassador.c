@@ -16,6 +16,9 @@
 #include "kernel/nft.h"
 #include "ruleset/recover.h"
 
+/* How long changes of the namespace are let run before they are looked at. */
+#define SETTLE_MS 100
+
 #define RETRY_FIRST_MS 250
 #define RETRY_LAST_MS 30000
 
@@ -64,6 +67,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	ambassador->resync = true;
 	ambassador->retry = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->retry);
+	ambassador->settle = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->settle);
 	return ambassador;
 }
 
@@ -94,6 +99,7 @@ void ambassador_free(struct ambassador *ambassador)
 		link_free(ambassador, ambassador->links);
 	close_sockets(ambassador);
 	uv_close((uv_handle_t *)ambassador->retry, on_handle_closed);
+	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
 	footprint_clear(&ambassador->footprint);
 	free(ambassador->shards[0].used);
 	free(ambassador->shards[1].used);
@@ -124,14 +130,22 @@ static int open_sockets(void *context)
 	return code;
 }
 
+static void on_settled(uv_timer_t *timer)
+{
+	struct ambassador *ambassador = timer->data;
+
+	ambassador->footprint_dirty = true;
+}
+
+/* Changes of interfaces and routes come in bursts, and each look at them reads them all. */
 static void on_namespace_changed(uv_poll_t *watch, int status, int events)
 {
 	struct ambassador *ambassador = watch->data;
 
 	(void)events;
 	net_watch_drain(ambassador->net);
-	if (status == 0)
-		ambassador->footprint_dirty = true;
+	if (status == 0 && !uv_is_active((uv_handle_t *)ambassador->settle))
+		uv_timer_start(ambassador->settle, on_settled, SETTLE_MS, 0);
 }
 
 int ambassador_open(struct ambassador *ambassador, struct error *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/changelog.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,15 +94,18 @@ static void put_settings(struct line *line, const struct link_plan *old, const s
 
 static void put_circumstances(struct line *line, const struct changelog_entry *entry, const struct changelog_sums *sums)
 {
+	const struct link_plan *any = entry->new ? entry->new : entry->old;
+
+	fprintf(line->out, " (");
 	if (entry->new)
-		fprintf(line->out, " (%u endpoints in %u slots", entry->new->endpoints->count, entry->new->slots.count);
-	else
-		fprintf(line->out, " (");
+		fprintf(line->out, "%u endpoint%s in %u slot%s; ", entry->new->endpoints->count,
+			entry->new->endpoints->count == 1 ? "" : "s", entry->new->slots.count,
+			entry->new->slots.count == 1 ? "" : "s");
 	if (*entry->revision)
-		fprintf(line->out, "; revision %s", entry->revision);
-	fprintf(line->out, "; %llu messages", (unsigned long long)sums->messages);
-	if (sums->flows)
-		fprintf(line->out, "; %u UDP flows ended", sums->flows);
+		fprintf(line->out, "revision %s; ", entry->revision);
+	if (sums->flows && any->listen.protocol == IPPROTO_UDP)
+		fprintf(line->out, "%u UDP flows ended; ", sums->flows);
+	fprintf(line->out, "%llu messages", (unsigned long long)sums->messages);
 	if (entry->received)
 		fprintf(line->out, "; %.2f ms", (double)(uv_hrtime() - entry->received) / 1e6);
 	fprintf(line->out, ")");

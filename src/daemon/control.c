@@ -33,8 +33,11 @@ struct client {
 	struct client *prev, *next;
 	char request[REQUEST_MAX];
 	size_t used;
+	bool answering; /* one request at a time: an answer that is not read holds up its client, not us */
 	bool closing;
 };
+
+static void handle_lines(struct client *client);
 
 struct reply {
 	uv_write_t write;
@@ -81,11 +84,15 @@ static void close_client(struct client *client)
 static void on_written(uv_write_t *write, int status)
 {
 	struct reply *reply = write->data;
+	struct client *client = write->handle->data;
 
-	if (status < 0)
-		close_client(write->handle->data);
 	free(reply->text);
 	free(reply);
+	client->answering = false;
+	if (status < 0)
+		close_client(client);
+	else
+		handle_lines(client);
 }
 
 static void send_reply(struct client *client, char *text, size_t length)
@@ -95,6 +102,8 @@ static void send_reply(struct client *client, char *text, size_t length)
 
 	reply->text = text;
 	reply->write.data = reply;
+	client->answering = true;
+	uv_read_stop((uv_stream_t *)&client->pipe);
 	if (uv_write(&reply->write, (uv_stream_t *)&client->pipe, &buffer, 1, on_written) < 0) {
 		free(text);
 		free(reply);
@@ -119,21 +128,6 @@ static void handle_request(struct client *client, const char *line)
 	send_reply(client, text, length);
 }
 
-static void handle_lines(struct client *client)
-{
-	char *start = client->request, *end;
-
-	while (!client->closing && (end = memchr(start, '\n', (size_t)(client->request + client->used - start)))) {
-		*end = '\0';
-		handle_request(client, start);
-		start = end + 1;
-	}
-	client->used = (size_t)(client->request + client->used - start);
-	memmove(client->request, start, client->used);
-	if (client->used == sizeof(client->request))
-		close_client(client);
-}
-
 static void offer_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
 	struct client *client = handle->data;
@@ -155,6 +149,27 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 	handle_lines(client);
 }
 
+/* The next request that is there; where there is none, more is read. */
+static void handle_lines(struct client *client)
+{
+	char *end = memchr(client->request, '\n', client->used);
+	size_t length;
+
+	if (client->closing || client->answering)
+		return;
+	if (!end && client->used == sizeof(client->request)) {
+		close_client(client);
+	} else if (!end) {
+		uv_read_start((uv_stream_t *)&client->pipe, offer_buffer, on_read);
+	} else {
+		*end = '\0';
+		length = (size_t)(end + 1 - client->request);
+		handle_request(client, client->request);
+		client->used -= length;
+		memmove(client->request, client->request + length, client->used);
+	}
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
 	struct control *control = server->data;
@@ -174,7 +189,7 @@ static void on_connection(uv_stream_t *server, int status)
 	if (uv_accept(server, (uv_stream_t *)&client->pipe) < 0 || control->n_clients > CLIENTS_MAX)
 		close_client(client);
 	else
-		uv_read_start((uv_stream_t *)&client->pipe, offer_buffer, on_read);
+		handle_lines(client);
 }
 
 /* A socket file outlives its process: is somebody listening? */

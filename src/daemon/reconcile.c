@@ -92,9 +92,23 @@ static void adopt_link(struct ambassador *ambassador, struct recovery *recovery,
 {
 	if (link->installed)
 		plan_clear(&link->plan);
-	link->installed = link->conf && recovery_plan(recovery, link->conf, &link->plan);
-	if (link->installed)
+	link->installed = recovery_plan(recovery, link->conf, &link->plan);
+	if (link->installed && link->plan.slots.count)
 		shard_take(shards_of(ambassador, &link->plan.listen), link->plan.shard);
+}
+
+/* Links without slots are in no map that the kernel could tell: they take what room the others leave. */
+static void place_empty_links(struct ambassador *ambassador)
+{
+	for (struct link *link = ambassador->links; link; link = link->hh.next) {
+		struct shards *shards;
+
+		if (!link->installed || link->plan.slots.count)
+			continue;
+		shards = shards_of(ambassador, &link->plan.listen);
+		link->plan.shard = shard_find(shards);
+		shard_take(shards, link->plan.shard);
+	}
 }
 
 static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
@@ -109,6 +123,7 @@ static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
 		else
 			adopt_link(ambassador, recovery, link);
 	}
+	place_empty_links(ambassador);
 	footprint_clear(&ambassador->footprint);
 	ambassador->footprint = recovery_footprint(kernel);
 	recovery_free(recovery);
@@ -159,27 +174,17 @@ static int resynchronise(struct ambassador *ambassador, struct changelog_sums *s
 	return code;
 }
 
-/* The next links that are dirty, as a round. `cursor` goes on from round to round. */
-static void gather(struct ambassador *ambassador, struct link **cursor, struct round *round)
-{
-	struct link *link = *cursor;
-
-	for (; link && round->count < LINKS_PER_ROUND && round->count < ambassador->n_dirty; link = link->hh.next) {
-		if (link->dirty)
-			round_add(round, link);
-	}
-	*cursor = link;
-}
-
+/* A round that is carried out leaves none of its links dirty. */
 static int reconcile_links(struct ambassador *ambassador, struct changelog_sums *sums, struct error *err)
 {
-	struct link *cursor = ambassador->links;
 	int code = 0;
 
-	while (code == 0 && ambassador->n_dirty && cursor) {
+	while (code == 0 && ambassador->dirty) {
+		struct link *link = ambassador->dirty;
 		struct round round = {0};
 
-		gather(ambassador, &cursor, &round);
+		for (; link && round.count < LINKS_PER_ROUND; link = link->dirty_next)
+			round_add(&round, link);
 		round_compile(ambassador, &round);
 		code = round_carry_out(ambassador, &round, err);
 		changelog_add_sums(sums, &round.sums);
@@ -209,14 +214,14 @@ static void note_success(struct ambassador *ambassador)
 
 static bool has_work(const struct ambassador *ambassador)
 {
-	return ambassador->resync || ambassador->n_dirty || ambassador->footprint_dirty;
+	return ambassador->resync || ambassador->dirty || ambassador->footprint_dirty;
 }
 
 static int bring_up_to_date(struct ambassador *ambassador, struct changelog_sums *sums, struct error *err)
 {
-	int code = ambassador_open(ambassador, err);
+	int code = 0;
 
-	if (code == 0 && ambassador->resync)
+	if (ambassador->resync)
 		code = resynchronise(ambassador, sums, err);
 	if (code == 0)
 		code = reconcile_links(ambassador, sums, err);
@@ -229,12 +234,15 @@ void ambassador_reconcile(struct ambassador *ambassador)
 {
 	struct changelog_sums sums = {.started = uv_hrtime()};
 	struct error err;
-	int code = -ERESTART;
+	int code;
 
 	if (!has_work(ambassador) || ambassador->backing_off)
 		return;
 	ambassador->just_read = false;
-	for (int try = 0; round_is_out_of_sync(code) && try < RESYNC_TRIES; try++)
+	code = ambassador_open(ambassador, &err);
+	if (code == 0)
+		code = bring_up_to_date(ambassador, &sums, &err);
+	for (int try = 1; ambassador->nft && round_is_out_of_sync(code) && try < RESYNC_TRIES; try++)
 		code = bring_up_to_date(ambassador, &sums, &err);
 	if (code < 0) {
 		note_error(ambassador, err.text);

@@ -8,7 +8,6 @@
 struct writer {
 	FILE *out;
 	const char *only;   /* a link's name, or NULL for all */
-	unsigned int links; /* written in all */
 	unsigned int items; /* in the array that is open */
 };
 
@@ -82,6 +81,14 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	return object;
 }
 
+/* Whatever the registry says: without endpoints in the kernel a link is empty. */
+static const char *link_state(const struct link_status *status)
+{
+	if (!status->serving)
+		return "empty";
+	return status->stale ? "stale" : "serving";
+}
+
 static void write_link(void *context, const struct link_status *status)
 {
 	struct writer *writer = context;
@@ -90,16 +97,16 @@ static void write_link(void *context, const struct link_status *status)
 
 	if (writer->only && strcmp(writer->only, status->conf->name) != 0)
 		return;
-	writer->links++;
 	object = cJSON_CreateObject();
 	cJSON_AddStringToObject(object, "name", status->conf->name);
 	cJSON_AddStringToObject(object, "listen", listen_text(&status->conf->listen, text));
 	cJSON_AddStringToObject(object, "service", status->conf->service);
 	cJSON_AddStringToObject(object, "registry", status->conf->registry);
 	cJSON_AddStringToObject(object, "balance", balance_name(status->conf->balance));
-	cJSON_AddStringToObject(object, "state", status->stale ? "stale" : status->serving ? "serving" : "empty");
+	cJSON_AddStringToObject(object, "state", link_state(status));
 	if (status->error)
 		cJSON_AddStringToObject(object, "reason", status->error);
+	cJSON_AddBoolToObject(object, "installed", status->installed);
 	cJSON_AddNumberToObject(object, "slots", status->slots);
 	endpoints = cJSON_AddArrayToObject(object, "endpoints");
 	for (uint32_t i = 0; i < status->endpoints->count; i++)
@@ -139,8 +146,8 @@ static void write_registry(void *context, const struct registry_status *status)
 	write_item(context, object);
 }
 
-unsigned int status_write(FILE *out, struct ambassador *const *ambassadors, size_t count, const struct catalog *catalog,
-			  const char *link)
+void status_write(FILE *out, struct ambassador *const *ambassadors, size_t count, const struct catalog *catalog,
+		  const char *link)
 {
 	struct writer writer = {.out = out, .only = link};
 
@@ -154,5 +161,4 @@ unsigned int status_write(FILE *out, struct ambassador *const *ambassadors, size
 	writer.items = 0;
 	catalog_registries(catalog, write_registry, &writer);
 	fputs("]}", out);
-	return writer.links;
 }

@@ -436,6 +436,7 @@ static void reload(struct file_source *source)
 		path_missing(source, &err);
 	else
 		path_found(source, kind);
+	source->touched = false;
 	while (next_touched(source))
 		; /* They were read with the others, or PATH is missing. */
 }

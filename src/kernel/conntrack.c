@@ -58,8 +58,7 @@ static void read_tuple_part(const struct nlattr *part, struct tuple *tuple)
 	bool proto = mnl_attr_get_type(part) == CTA_TUPLE_PROTO;
 	const struct nlattr *attr;
 
-	mnl_attr_for_each_nested(attr, part)
-	{
+	mnl_attr_for_each_nested (attr, part) {
 		uint16_t type = mnl_attr_get_type(attr);
 
 		if (proto && type == CTA_PROTO_NUM)
@@ -79,8 +78,7 @@ static void read_tuple(const struct nlattr *attr, struct tuple *tuple)
 {
 	const struct nlattr *part;
 
-	mnl_attr_for_each_nested(part, attr)
-	{
+	mnl_attr_for_each_nested (part, attr) {
 		uint16_t type = mnl_attr_get_type(part);
 
 		if (type == CTA_TUPLE_IP || type == CTA_TUPLE_PROTO)
@@ -125,8 +123,7 @@ static void collect_deletion(struct sweep *sweep, const struct nlmsghdr *flow)
 	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
 	general->nfgen_family = from->nfgen_family;
 	general->version = NFNETLINK_V0;
-	mnl_attr_for_each(attr, flow, sizeof(*from))
-	{
+	mnl_attr_for_each (attr, flow, sizeof(*from)) {
 		uint16_t type = mnl_attr_get_type(attr);
 
 		if (type != CTA_TUPLE_ORIG && type != CTA_ID && type != CTA_ZONE)
@@ -147,8 +144,7 @@ static int on_flow(const struct nlmsghdr *header, void *context)
 	const struct nlattr *attr;
 	struct flows flow = {0};
 
-	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg))
-	{
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) == CTA_TUPLE_ORIG)
 			read_tuple(attr, &original);
 		else if (mnl_attr_get_type(attr) == CTA_TUPLE_REPLY)

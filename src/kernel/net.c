@@ -115,12 +115,10 @@ static bool read_route_localnet(const struct nlattr *af_spec)
 {
 	const struct nlattr *family, *attr;
 
-	mnl_attr_for_each_nested(family, af_spec)
-	{
+	mnl_attr_for_each_nested (family, af_spec) {
 		if (mnl_attr_get_type(family) != AF_INET)
 			continue;
-		mnl_attr_for_each_nested(attr, family)
-		{
+		mnl_attr_for_each_nested (attr, family) {
 			const int32_t *values = mnl_attr_get_payload(attr);
 
 			if (mnl_attr_get_type(attr) == IFLA_INET_CONF &&
@@ -138,12 +136,10 @@ static int on_interface(const struct nlmsghdr *header, void *context)
 	struct net_interface interface = {
 		.index = (uint32_t)info->ifi_index,
 		.loopback = info->ifi_flags & IFF_LOOPBACK,
-		.up = info->ifi_flags & IFF_UP,
 	};
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(attr, header, sizeof(*info))
-	{
+	mnl_attr_for_each (attr, header, sizeof(*info)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
 			strncpy(interface.name, mnl_attr_get_str(attr), sizeof(interface.name) - 1);
 		else if (mnl_attr_get_type(attr) == IFLA_AF_SPEC)
@@ -178,8 +174,7 @@ static int on_route(const struct nlmsghdr *header, void *context)
 
 	if (route->rtm_type != RTN_UNICAST)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, header, sizeof(*route))
-	{
+	mnl_attr_for_each (attr, header, sizeof(*route)) {
 		if (mnl_attr_get_type(attr) == RTA_OIF)
 			mark_routed(context, mnl_attr_get_u32(attr));
 		else if (mnl_attr_get_type(attr) == RTA_MULTIPATH)
@@ -257,8 +252,7 @@ static int on_address(const struct nlmsghdr *header, void *context)
 
 	if (info->ifa_family != AF_INET && info->ifa_family != AF_INET6)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, header, sizeof(*info))
-	{
+	mnl_attr_for_each (attr, header, sizeof(*info)) {
 		uint16_t type = mnl_attr_get_type(attr);
 
 		/* IFA_ADDRESS is the peer's on a point-to-point link, where IFA_LOCAL is ours. */

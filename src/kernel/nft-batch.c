@@ -506,12 +506,10 @@ const struct change *batch_locate(const struct batch *batch, const struct batch_
 
 	if (change->kind != CHANGE_ELEM || !offset)
 		return change;
-	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg))
-	{
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested(elem, attr)
-		{
+		mnl_attr_for_each_nested (elem, attr) {
 			size_t end = (size_t)((const uint8_t *)elem - (const uint8_t *)header) + elem->nla_len;
 
 			if (offset < end)

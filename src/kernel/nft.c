@@ -216,8 +216,7 @@ static bool is_our_table(const struct nlmsghdr *header, uint16_t table_attr)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg))
-	{
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) == table_attr)
 			return strcmp(mnl_attr_get_str(attr), TABLE_NAME) == 0;
 	}
@@ -487,8 +486,7 @@ static const char *extended_text(const struct nlmsghdr *header, uint32_t *ret_of
 	if (!(header->nlmsg_flags & NLM_F_CAPPED))
 		skip += mnl_nlmsg_get_payload_len(header) > sizeof(*error) ? error->msg.nlmsg_len - sizeof(error->msg)
 									   : 0;
-	mnl_attr_for_each(attr, header, (unsigned int)skip)
-	{
+	mnl_attr_for_each (attr, header, (unsigned int)skip) {
 		if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG)
 			text = mnl_attr_get_str(attr);
 		else if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_OFFS)

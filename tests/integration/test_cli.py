@@ -129,6 +129,13 @@ def test_without_cap_net_admin(web, command):
     assert "CAP_NET_ADMIN" in done.stderr
 
 
+def test_a_sidecar_needs_net_admin_alone(web):
+    only = ["setpriv", "--bounding-set", "-all,+net_admin", "--inh-caps", "-all"]
+    done = web.nuncio("run", "--once", "--registry", web.registry.uri, "--link", "9000=web", prefix=only)
+    assert done.returncode == 0, done.stderr
+    assert web.app.hammer("127.0.0.1:9000", count=300)["by"] == EVEN
+
+
 def test_a_second_nuncio_in_the_namespace(web):
     web.start("--link", "9000=web")
     done = web.nuncio("run", "--registry", web.registry.uri, "--link", "9001=web", "--control", web.path / "second")

@@ -54,8 +54,7 @@ static const struct nlattr *attr_of(const struct nlmsghdr *header, uint16_t type
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(attr, header, sizeof(struct nfgenmsg))
-	{
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) == type)
 			return attr;
 	}
@@ -452,8 +451,7 @@ static void check_located(const struct batch *batch, const struct batch_message 
 
 	assert_ptr_equal(message->first, *next);
 	assert_ptr_equal(batch_locate(batch, message, 0), *next);
-	mnl_attr_for_each_nested(elem, list)
-	{
+	mnl_attr_for_each_nested (elem, list) {
 		uint32_t offset = (uint32_t)((const uint8_t *)elem - (const uint8_t *)header);
 
 		assert_ptr_equal(batch_locate(batch, message, offset), *next);
