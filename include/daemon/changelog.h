@@ -11,12 +11,13 @@
 
 /* What one reconciliation did; starts zeroed, but for `started`. */
 struct changelog_sums {
-	uint64_t started;  /* uv_hrtime() */
-	bool adopted;	   /* a table was there */
-	uint64_t changes;  /* objects added or removed */
-	uint64_t messages; /* sent to the kernel */
-	uint32_t flows;	   /* taken out of conntrack */
-	uint32_t lines;	   /* links logged in this round: after many, the others go to the debug level */
+	uint64_t started;      /* uv_hrtime() */
+	uint64_t acknowledged; /* the same, when the kernel had carried out the round; 0: not yet */
+	bool adopted;	       /* a table was there */
+	uint64_t changes;      /* objects added or removed */
+	uint64_t messages;     /* sent to the kernel */
+	uint32_t flows;	       /* taken out of conntrack */
+	uint32_t lines;	       /* links logged in this round: after many, the others go to the debug level */
 };
 
 void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums *more);

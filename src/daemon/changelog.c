@@ -106,8 +106,8 @@ static void put_circumstances(struct line *line, const struct changelog_entry *e
 	if (sums->flows && any->listen.protocol == IPPROTO_UDP)
 		fprintf(line->out, "%u UDP flows ended; ", sums->flows);
 	fprintf(line->out, "%llu messages", (unsigned long long)sums->messages);
-	if (entry->received)
-		fprintf(line->out, "; %.2f ms", (double)(uv_hrtime() - entry->received) / 1e6);
+	if (entry->received && sums->acknowledged > entry->received)
+		fprintf(line->out, "; %.2f ms", (double)(sums->acknowledged - entry->received) / 1e6);
 	fprintf(line->out, ")");
 }
 

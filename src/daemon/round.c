@@ -375,6 +375,7 @@ int round_carry_out(struct ambassador *ambassador, struct round *round, struct e
 			give_up_member(ambassador, &round->members[i]);
 		return code;
 	}
+	round->sums.acknowledged = uv_hrtime();
 	if (!ambassador->options.dry_run) {
 		end_flows(ambassador, round);
 		log_members(ambassador, round);
