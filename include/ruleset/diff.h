@@ -15,6 +15,7 @@ struct change {
 	uint8_t kind; /* enum change_kind */
 	bool add;     /* else remove */
 	uint32_t group;
+	uint32_t found;	    /* its place in the comparison */
 	const void *object; /* struct timeout, set_id, chain (CHAIN and RULES), elem; NULL for the table */
 };
 

@@ -121,12 +121,15 @@ static struct elem *add_listen_elem(const struct link_plan *plan, enum set_type 
 	return elem;
 }
 
-/* "LINK/ID", cut to what nft can read, without the characters that would end its string. */
+/* "LINK/ID", cut to what nft can read, without the characters that would end its string. There are many of these. */
 static const char *endpoint_comment(const struct link_plan *plan, const struct endpoint *endpoint, struct ruleset *out)
 {
-	int room = COMMENT_MAX - (int)strlen(plan->name) - 1;
-	char *comment = arena_printf(&out->strings, "%s/%.*s", plan->name, room, endpoint->id);
+	size_t name = strlen(plan->name), id = strnlen(endpoint->id, COMMENT_MAX - name - 1);
+	char *comment = arena_alloc(&out->strings, name + 1 + id + 1);
 
+	memcpy(comment, plan->name, name);
+	comment[name] = '/';
+	memcpy(comment + name + 1, endpoint->id, id);
 	for (char *c = comment; *c; c++) {
 		if (*c == '"' || *c == '\\')
 			*c = '\'';

@@ -69,7 +69,8 @@ static const struct chain **sort_chains(const struct ruleset *ruleset)
 static void emit(struct changes *changes, enum change_kind kind, bool add, uint32_t group, const void *object)
 {
 	ARRAY_GROW(changes->items, changes->count, changes->capacity);
-	changes->items[changes->count++] = (struct change){(uint8_t)kind, add, group, object};
+	changes->items[changes->count] = (struct change){(uint8_t)kind, add, group, (uint32_t)changes->count, object};
+	changes->count++;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -258,7 +259,8 @@ static bool same_shape(const struct ruleset *have, const struct ruleset *want)
 	return same;
 }
 
-/* Elements of one set stay side by side, so that one message can carry them. */
+/* In the order found where all else is equal: elements of one set stay side by side, so that one message can carry
+ * them. */
 static int compare_changes(const void *a, const void *b)
 {
 	const struct change *x = a, *y = b;
@@ -267,7 +269,7 @@ static int compare_changes(const void *a, const void *b)
 		return x->group < y->group ? -1 : 1;
 	if (phase(x) != phase(y))
 		return phase(x) - phase(y);
-	return x->kind == CHANGE_ELEM ? compare_elems(x->object, y->object) : 0;
+	return x->found < y->found ? -1 : 1;
 }
 
 void ruleset_diff(const struct ruleset *have, const struct ruleset *want, struct changes *ret)
