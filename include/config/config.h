@@ -15,6 +15,9 @@
 
 enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM };
 enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
+enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
+
+#define HOLD_FOR_DEFAULT_MS 10000
 
 const char *balance_name(enum balance balance);
 const char *masquerade_name(enum masquerade masquerade);
@@ -35,6 +38,8 @@ struct link_conf {
 	char *registry; /* URI; a relative path in file: is relative to the working directory, wherever it was said */
 	enum balance balance;
 	enum masquerade masquerade;
+	enum on_empty on_empty;
+	uint32_t hold_for_ms;
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 

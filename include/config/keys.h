@@ -33,6 +33,7 @@ struct key {
 #define DEFAULTS_FORM "an object of link keys"
 #define LINKS_FORM "a list of {\"listen\": LISTEN, \"service\": NAME, ...}"
 #define AMBASSADORS_FORM "a list of {\"netns\": NS, \"links\": [LINK, ...]}"
+#define DURATION_FORM "a number with ms, s, m or h"
 #define NAME_FORM "1 to 64 of A-Z a-z 0-9 . _ -"
 
 /* For values in messages: cut, so that the sentence behind it stays whole. */

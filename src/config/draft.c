@@ -10,7 +10,7 @@
 
 void draft_begin(struct draft *draft, struct arena *arena, const char *netns)
 {
-	*draft = (struct draft){.arena = arena};
+	*draft = (struct draft){.arena = arena, .defaults.hold_for_ms = HOLD_FOR_DEFAULT_MS};
 	draft_add_ambassador(draft, netns,
 			     netns ? arena_printf(&draft->scratch, "--netns %s", netns) : "the daemon's own namespace");
 }

@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+#define DURATION_MAX_MS (24 * 3600 * 1000)
+
 static const char *const balance_names[] = {
 	[BALANCE_ROUNDROBIN] = "roundrobin",
 	[BALANCE_RANDOM] = "random",
@@ -17,6 +19,12 @@ static const char *const masquerade_names[] = {
 	[MASQUERADE_AUTO] = "auto",
 	[MASQUERADE_ALWAYS] = "always",
 	[MASQUERADE_NEVER] = "never",
+};
+
+static const char *const on_empty_names[] = {
+	[ON_EMPTY_REJECT] = "reject",
+	[ON_EMPTY_HOLD] = "hold",
+	[ON_EMPTY_KEEP] = "keep",
 };
 
 const char *balance_name(enum balance balance)
@@ -123,6 +131,47 @@ static int set_masquerade(const struct key *key, struct link_conf *link, char *t
 	return 0;
 }
 
+static int set_on_empty(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	int on_empty = index_of(on_empty_names, ARRAY_SIZE(on_empty_names), text);
+
+	if (on_empty < 0)
+		return refuse_value(key, text, err);
+	link->on_empty = (enum on_empty)on_empty;
+	return 0;
+}
+
+/* A number and its unit, as Go and Consul write it: "500ms", "10s", "2m", "1h"; a day at most. */
+static int parse_duration(const char *text, uint32_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		uint32_t ms;
+	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+	size_t digits = strspn(text, "0123456789");
+	char number[16];
+	uint64_t value;
+
+	if (digits >= sizeof(number))
+		return -EINVAL;
+	memcpy(number, text, digits);
+	number[digits] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(text + digits, units[i].name) != 0)
+			continue;
+		if (number_parse(number, 0, DURATION_MAX_MS / units[i].ms, &value) < 0)
+			return -EINVAL;
+		*ret_ms = (uint32_t)value * units[i].ms;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int set_hold_for(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	return parse_duration(text, &link->hold_for_ms) < 0 ? refuse_value(key, text, err) : 0;
+}
+
 const struct key top_keys[] = {
 	{"registry", REGISTRY_FORM, "none", "the registry of links that name none", 0, NULL},
 	{"registries", REGISTRIES_FORM, "none", "registries that links choose by name", 0, NULL},
@@ -160,9 +209,10 @@ const struct key link_keys[] = {
 	{"affinity", "duration", "off", "a client keeps its endpoint; ends with the endpoint", KEY_LATER, NULL},
 	{"retry", "true, false, whole seconds", "1s", "a new connection tries another endpoint after it", KEY_LATER,
 	 NULL},
-	{"on_empty", "reject, hold, keep", "reject", "no endpoints: refuse, keep SYNs back, keep the last", KEY_LATER,
-	 NULL},
-	{"hold_for", "duration", "10s", "how long on_empty=hold keeps them back, also at start", KEY_LATER, NULL},
+	{"on_empty", "reject, hold, keep", "reject", "no endpoints: refuse, keep TCP's SYNs back, keep the last ones",
+	 KEY_IN_DEFAULTS, set_on_empty},
+	{"hold_for", DURATION_FORM, "10s", "how long on_empty=hold keeps them back, also at start", KEY_IN_DEFAULTS,
+	 set_hold_for},
 	{"on_remove", "drain, reset", "drain", "what happens to connections of a removed endpoint", KEY_LATER, NULL},
 	{"drain_for", "duration", "off", "after it a draining connection is reset", KEY_LATER, NULL},
 	{"min_healthy", "percent", "50", "an answer that loses more at once waits for loss_hold", KEY_LATER, NULL},

@@ -430,6 +430,31 @@ static void any_service_will_do_with_a_name(void **state)
 	config_free(config);
 }
 
+static void what_an_empty_link_does(void **state)
+{
+	struct config *config =
+		load_good(&(struct said){.registry = "file:services.json",
+					 .links = {"1=a", "2=b,on_empty=hold", "3=c,on_empty=hold,hold_for=1500ms",
+						   "4=d,on_empty=keep,hold_for=24h"}});
+	const struct link_conf *links = config->ambassadors[0].links;
+
+	(void)state;
+	assert_int_equal(links[0].on_empty, ON_EMPTY_REJECT);
+	assert_int_equal(links[1].on_empty, ON_EMPTY_HOLD);
+	assert_int_equal(links[1].hold_for_ms, 10000);
+	assert_int_equal(links[2].hold_for_ms, 1500);
+	assert_int_equal(links[3].on_empty, ON_EMPTY_KEEP);
+	assert_int_equal(links[3].hold_for_ms, 24 * 3600 * 1000);
+	config_free(config);
+	refuse_link(-EINVAL, "80=web,on_empty=wait", "on_empty: 'wait' is not accepted: expected reject, hold, keep");
+	refuse_link(-EINVAL, "80=web,hold_for=5",
+		    "hold_for: '5' is not accepted: expected a number with ms, s, m or h");
+	refuse_link(-EINVAL, "80=web,hold_for=-1s", "hold_for: '-1s' is not accepted");
+	refuse_link(-EINVAL, "80=web,hold_for=25h", "hold_for: '25h' is not accepted");
+	refuse_link(-EINVAL, "80=web,hold_for=99999999999999999999s", "is not accepted");
+	refuse_link(-EINVAL, "80=web,hold_for=s", "hold_for: 's' is not accepted");
+}
+
 static void link_strings_are_refused(void **state)
 {
 	(void)state;
@@ -461,8 +486,8 @@ static void link_strings_are_refused(void **state)
 static void later_keys_are_refused_by_name(void **state)
 {
 	static const char *const keys[] = {
-		"affinity",    "retry",	    "on_empty", "hold_for", "on_remove",   "drain_for",
-		"min_healthy", "loss_hold", "check",	"eject",    "on_all_down", "slow_start",
+		"affinity",  "retry", "on_remove", "drain_for",	  "min_healthy",
+		"loss_hold", "check", "eject",	   "on_all_down", "slow_start",
 	};
 
 	(void)state;
@@ -768,6 +793,7 @@ int main(void)
 		cmocka_unit_test(own_namespace_without_links_is_left_out),
 		cmocka_unit_test(unnamed_links_get_names),
 		cmocka_unit_test(any_service_will_do_with_a_name),
+		cmocka_unit_test(what_an_empty_link_does),
 		cmocka_unit_test(link_strings_are_refused),
 		cmocka_unit_test(later_keys_are_refused_by_name),
 		cmocka_unit_test(syntax_errors_have_their_line),
