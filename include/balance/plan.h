@@ -7,6 +7,7 @@
 #ifndef NUNCIO_BALANCE_PLAN_H
 #define NUNCIO_BALANCE_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "balance/slots.h"
@@ -19,6 +20,7 @@ struct link_plan {
 	uint16_t shard; /* the slot map that holds its slots; see compile.h */
 	enum balance balance;
 	enum masquerade masquerade;
+	bool hold; /* without slots: keep TCP's SYNs back, so that connections wait for endpoints */
 	const struct endpoints *endpoints; /* a reference */
 	struct slots slots;		   /* the owners are indices into endpoints->items */
 };
@@ -39,11 +41,12 @@ enum standing {
 uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *listen, enum standing *ret_standing);
 
 /*
- * Makes the next plan of a link. `previous` is the one in force, or NULL; its slots are kept as far as possible.
+ * Makes the next plan of a link. `previous` is the one in force, or NULL; its slots are kept as far as possible. `hold`
+ * matters where no endpoint serves.
  * Takes its own reference to endpoints. *ret is to be freed by plan_clear().
  */
 void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
-	       uint16_t shard, struct link_plan *ret);
+	       uint16_t shard, bool hold, struct link_plan *ret);
 
 void plan_clear(struct link_plan *plan);
 

@@ -27,8 +27,10 @@ struct link {
 	bool removed; /* no longer configured: to be taken out of the kernel */
 	bool dirty;   /* in the ambassador's list of those */
 	struct link *dirty_prev, *dirty_next;
-	bool configured; /* mark of ambassador_configure() */
-	char *error;	 /* why the kernel does not have the last change */
+	bool configured;      /* mark of ambassador_configure() */
+	uint64_t empty_since; /* uv_hrtime(); 0: some endpoint serves */
+	bool keeping;	      /* the registry has none, and the last known ones stay */
+	char *error;	      /* why the kernel does not have the last change */
 	UT_hash_handle hh;
 };
 
@@ -60,6 +62,7 @@ struct ambassador {
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;
+	uv_timer_t *hold;   /* until the first link's time of holding is over */
 	uv_timer_t *settle; /* the namespace has changed, and may go on changing */
 	uv_poll_t *watch;
 };
@@ -77,6 +80,9 @@ struct shards *shards_of(struct ambassador *ambassador, const struct listen *lis
 void shard_take(struct shards *shards, uint16_t shard);
 /* The shard for one more link. */
 uint16_t shard_find(const struct shards *shards);
+
+/* Looks at links that hold again after this time. */
+void ambassador_hold_for(struct ambassador *ambassador, uint64_t ms);
 
 /* Has what failed tried again, later each time. */
 void ambassador_retry_later(struct ambassador *ambassador);

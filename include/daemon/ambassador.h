@@ -53,6 +53,8 @@ struct link_status {
 	const uint64_t *connections;	   /* [endpoints->count] counted by the kernel since the endpoint was added */
 	uint32_t serving, slots;
 	bool installed;	   /* the kernel has it */
+	bool holding;	   /* it has no endpoints, and keeps TCP's SYNs back */
+	bool keeping;	   /* the registry has no endpoints, and the last known ones stay */
 	bool stale;	   /* the registry is silent; the endpoints are the last known ones */
 	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
 };

@@ -78,6 +78,7 @@ enum rule_form {
 	RULE_MASQUERADE,
 	RULE_GUARD,   /* what route_localnet would let in */
 	RULE_BALANCE, /* draw a slot, translate to its endpoint */
+	RULE_HOLD,    /* no endpoints, TCP: the SYN is kept back, and comes again */
 	RULE_RESET,   /* no endpoints, TCP */
 	RULE_REJECT,  /* no endpoints, anything else */
 };

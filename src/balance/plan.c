@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "balance/plan.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,7 +101,7 @@ static struct slots renumber(const struct link_plan *previous, const struct endp
 }
 
 void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
-	       uint16_t shard, struct link_plan *ret)
+	       uint16_t shard, bool hold, struct link_plan *ret)
 {
 	uint32_t *weights = xcalloc(endpoints->count + 1, sizeof(*weights));
 	uint32_t *shares = xcalloc(endpoints->count + 1, sizeof(*shares));
@@ -119,6 +120,7 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 	weigh(endpoints, &conf->listen, weights);
 	slots_share(weights, endpoints->count, shares);
 	slots_update(&before, shares, endpoints->count, &plan.slots);
+	plan.hold = hold && !plan.slots.count && conf->listen.protocol == IPPROTO_TCP;
 	slots_clear(&before);
 	free(weights);
 	free(shares);

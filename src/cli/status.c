@@ -130,14 +130,23 @@ static int width_of(const cJSON *array, const char *key, int least)
 	return least;
 }
 
-static void print_endpoints(const cJSON *endpoints, bool installed)
+static const char *emptiness(const cJSON *link)
 {
+	if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(link, "installed")))
+		return "the kernel does not have this link";
+	if (strcmp(text_of(link, "state"), "holding") == 0)
+		return "no endpoints: connections wait for some, for a while";
+	return "no endpoints: connections are refused at once";
+}
+
+static void print_endpoints(const cJSON *link)
+{
+	const cJSON *endpoints = cJSON_GetObjectItemCaseSensitive(link, "endpoints");
 	int id_width = width_of(endpoints, "id", 2), address_width = width_of(endpoints, "address", 7);
 	const cJSON *endpoint;
 
 	if (!cJSON_GetArraySize(endpoints)) {
-		printf("    %s\n", installed ? "no endpoints: connections are refused at once"
-					     : "the kernel does not have this link");
+		printf("    %s\n", emptiness(link));
 		return;
 	}
 	printf("    %-*s  %-*s  %6s  %-8s  %11s\n", id_width, "ID", address_width, "ADDRESS", "WEIGHT", "STATE",
@@ -161,8 +170,7 @@ static void print_links(const cJSON *links)
 		       text_of(link, "state"));
 		if (*text_of(link, "reason"))
 			printf("    %s\n", text_of(link, "reason"));
-		print_endpoints(cJSON_GetObjectItemCaseSensitive(link, "endpoints"),
-				cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(link, "installed")));
+		print_endpoints(link);
 	}
 }
 

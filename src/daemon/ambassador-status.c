@@ -105,6 +105,8 @@ static void describe_link(const struct link *link, const struct counters *counte
 		.standing = standing,
 		.connections = connections,
 		.installed = link->installed,
+		.holding = link->installed && link->plan.hold,
+		.keeping = link->keeping,
 		.slots = link->installed ? link->plan.slots.count : 0,
 		.serving = plan_standing(endpoints, &link->conf->listen, standing),
 		.stale = !service || service_error(service) || !service_endpoints(service),

@@ -45,6 +45,24 @@ void ambassador_retry_later(struct ambassador *ambassador)
 	uv_timer_start(ambassador->retry, on_retry, ambassador->retry_ms, 0);
 }
 
+/* Holding */
+
+static void on_hold_over(uv_timer_t *timer)
+{
+	struct ambassador *ambassador = timer->data;
+
+	for (struct link *link = ambassador->links; link; link = link->hh.next) {
+		if (link->installed && link->plan.hold)
+			link_mark_dirty(link);
+	}
+}
+
+void ambassador_hold_for(struct ambassador *ambassador, uint64_t ms)
+{
+	if (!uv_is_active((uv_handle_t *)ambassador->hold) || uv_timer_get_due_in(ambassador->hold) > ms)
+		uv_timer_start(ambassador->hold, on_hold_over, ms, 0);
+}
+
 static uv_handle_t *new_handle(struct ambassador *ambassador, size_t size)
 {
 	uv_handle_t *handle = xcalloc(1, size);
@@ -67,6 +85,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	ambassador->resync = true;
 	ambassador->retry = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->retry);
+	ambassador->hold = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->hold);
 	ambassador->settle = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->settle);
 	return ambassador;
@@ -99,6 +119,7 @@ void ambassador_free(struct ambassador *ambassador)
 		link_free(ambassador, ambassador->links);
 	close_sockets(ambassador);
 	uv_close((uv_handle_t *)ambassador->retry, on_handle_closed);
+	uv_close((uv_handle_t *)ambassador->hold, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
 	footprint_clear(&ambassador->footprint);
 	free(ambassador->shards[0].used);

@@ -87,6 +87,8 @@ static void put_settings(struct line *line, const struct link_plan *old, const s
 {
 	if (old->balance != new->balance)
 		fprintf(line->out, " balance %s->%s", balance_name(old->balance), balance_name(new->balance));
+	if (old->hold && !new->hold && !new->slots.count)
+		fprintf(line->out, " no endpoint came: connections are refused now");
 	if (old->masquerade != new->masquerade)
 		fprintf(line->out, " masquerade %s->%s", masquerade_name(old->masquerade),
 			masquerade_name(new->masquerade));

@@ -33,30 +33,63 @@ void round_clear(struct round *round)
 	arena_free(&round->refusals);
 }
 
-static const struct endpoints *wanted_endpoints(const struct link *link)
+/*
+ * The endpoints that a link is to have, with a reference. Where its registry has not answered yet, and where the link
+ * is to keep what it has when the registry names none, they are those that the kernel holds.
+ */
+static const struct endpoints *wanted_endpoints(struct link *link)
 {
 	const struct endpoints *endpoints =
 		link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
+	bool keep = endpoints && !endpoints->count && link->conf->on_empty == ON_EMPTY_KEEP && link->installed &&
+		    link->plan.slots.count;
 
-	if (endpoints)
+	if (keep && !link->keeping)
+		log_warning(
+			"link %s: the registry names no endpoint any more; the last known ones stay (on_empty=keep)",
+			link->conf->name);
+	link->keeping = keep;
+	if (endpoints && !keep)
 		return endpoints_ref(endpoints);
 	return link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
 }
 
-/* A link whose registry has not answered yet goes on with what the kernel holds, slots and all. */
+/* What is left of the time in which an empty link may hold connections back, in milliseconds; 0: it is over. */
+static uint64_t hold_left(const struct link *link)
+{
+	uint64_t held = link->empty_since ? (uv_hrtime() - link->empty_since) / 1000000 : 0;
+
+	if (link->conf->on_empty != ON_EMPTY_HOLD || held >= link->conf->hold_for_ms)
+		return 0;
+	return link->conf->hold_for_ms - held;
+}
+
+static void note_emptiness(struct link *link, const struct link_plan *next, uint64_t left)
+{
+	if (next->slots.count)
+		link->empty_since = 0;
+	else if (!link->empty_since)
+		link->empty_since = uv_hrtime();
+	if (next->hold)
+		ambassador_hold_for(link->ambassador, left);
+}
+
 static void plan_member(struct member *member)
 {
 	struct link *link = member->link;
 	struct ambassador *ambassador = link->ambassador;
 	const struct endpoints *endpoints;
 	uint16_t shard;
+	uint64_t left;
 
 	member->wanted = !link->removed;
 	if (!member->wanted)
 		return;
 	shard = link->installed ? link->plan.shard : shard_find(shards_of(ambassador, &link->conf->listen));
 	endpoints = wanted_endpoints(link);
-	plan_next(link->installed ? &link->plan : NULL, link->conf, endpoints, shard, &member->next);
+	left = hold_left(link);
+	plan_next(link->installed ? &link->plan : NULL, link->conf, endpoints, shard, left > 0, &member->next);
+	note_emptiness(link, &member->next, left);
 	endpoints_unref(endpoints);
 	if (!link->installed)
 		shard_take(shards_of(ambassador, &link->conf->listen), shard);

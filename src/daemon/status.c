@@ -85,8 +85,8 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 static const char *link_state(const struct link_status *status)
 {
 	if (!status->serving)
-		return "empty";
-	return status->stale ? "stale" : "serving";
+		return status->holding ? "holding" : "empty";
+	return status->stale || status->keeping ? "stale" : "serving";
 }
 
 static void write_link(void *context, const struct link_status *status)
@@ -106,6 +106,8 @@ static void write_link(void *context, const struct link_status *status)
 	cJSON_AddStringToObject(object, "state", link_state(status));
 	if (status->error)
 		cJSON_AddStringToObject(object, "reason", status->error);
+	else if (status->keeping)
+		cJSON_AddStringToObject(object, "reason", "the registry names no endpoint; the last known ones stay");
 	cJSON_AddBoolToObject(object, "installed", status->installed);
 	cJSON_AddNumberToObject(object, "slots", status->slots);
 	endpoints = cJSON_AddArrayToObject(object, "endpoints");

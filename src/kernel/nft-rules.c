@@ -333,6 +333,9 @@ void nft_rule_expressions(const struct rule *rule, uint32_t *anonymous_id, struc
 	case RULE_BALANCE:
 		build_balance(&b, rule);
 		break;
+	case RULE_HOLD:
+		add_verdict(&b, NF_DROP, NULL);
+		break;
 	case RULE_RESET:
 		match_tcp(&b);
 		build_reject(&b, NFT_REJECT_TCP_RST, 0);
@@ -421,7 +424,8 @@ struct nft_recogniser {
 
 static bool is_for_both_families(enum rule_form form)
 {
-	return form == RULE_MASQUERADE || form == RULE_GUARD || form == RULE_RESET || form == RULE_REJECT;
+	return form == RULE_MASQUERADE || form == RULE_GUARD || form == RULE_HOLD || form == RULE_RESET ||
+	       form == RULE_REJECT;
 }
 
 struct nft_recogniser *nft_recogniser_new(void)

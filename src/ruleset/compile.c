@@ -142,6 +142,10 @@ static void compile_link_chain(const struct link_plan *plan, const char *name, u
 	struct chain *chain = add_chain(out, name);
 
 	chain->group = group;
+	if (plan->hold) {
+		add_rule(chain, RULE_HOLD, 0);
+		return;
+	}
 	if (!plan->slots.count) {
 		add_rule(chain, RULE_RESET, 0);
 		add_rule(chain, RULE_REJECT, 0);

@@ -132,6 +132,7 @@ static const char *const rule_words[RULE_FORMS] = {
 		      " ct protocol . ct original $f daddr . ct original proto-dst != @always$n accept",
 	[RULE_MASQUERADE] = "masquerade",
 	[RULE_GUARD] = "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
+	[RULE_HOLD] = "drop",
 	[RULE_RESET] = "meta l4proto tcp reject with tcp reset",
 	[RULE_REJECT] = "reject",
 };

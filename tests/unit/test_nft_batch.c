@@ -371,7 +371,8 @@ static void every_rule_is_recognised(void **state)
 	memcpy(link.rules, balance, sizeof(balance));
 	check_encoded_chain(recogniser, &link);
 	link.rules[0] = (struct rule){.form = RULE_REJECT};
-	link.n_rules = 1;
+	link.rules[1] = (struct rule){.form = RULE_HOLD};
+	link.n_rules = 2;
 	check_encoded_chain(recogniser, &link);
 	compile_base(&base);
 	for (size_t i = 0; i < base.n_chains; i++)

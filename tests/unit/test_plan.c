@@ -78,7 +78,7 @@ static void a_plan_takes_over_what_is_configured(void **state)
 	(void)state;
 	conf.balance = BALANCE_RANDOM;
 	conf.masquerade = MASQUERADE_NEVER;
-	plan_next(NULL, &conf, snapshot, 3, &plan);
+	plan_next(NULL, &conf, snapshot, 3, false, &plan);
 	assert_string_equal(plan.name, "dns");
 	assert_true(listen_equal(&plan.listen, &conf.listen));
 	assert_int_equal(plan.balance, BALANCE_RANDOM);
@@ -90,6 +90,33 @@ static void a_plan_takes_over_what_is_configured(void **state)
 	plan_clear(&plan);
 	assert_null(plan.name);
 	plan_clear(&plan);
+}
+
+/* Only TCP sends its first packet again by itself. */
+static void only_an_empty_tcp_link_holds(void **state)
+{
+	static const struct {
+		const char *listen, *endpoints;
+		bool hold, expected;
+	} cases[] = {
+		{"9000", "", true, true},
+		{"9000", "", false, false},
+		{"9000", "a=10.0.0.1:80", true, false},
+		{"9000", "a=10.0.0.1:80*0", true, true},
+		{"9000/udp", "", true, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct link_conf conf = conf_of(cases[i].listen, "web");
+		const struct endpoints *snapshot = endpoints_of(cases[i].endpoints);
+		struct link_plan plan;
+
+		plan_next(NULL, &conf, snapshot, 0, cases[i].hold, &plan);
+		assert_int_equal(plan.hold, cases[i].expected);
+		endpoints_unref(snapshot);
+		plan_clear(&plan);
+	}
 }
 
 /* From one set of endpoints to the next: the windows, and whether the kernel's rule stays as it is. */
@@ -149,7 +176,7 @@ static void planning_again_changes_nothing(void **state)
 
 	(void)state;
 	third = plan_after(&second, &conf, "a=10.0.0.1:80 c=10.0.0.3:80");
-	plan_next(&third, &conf, third.endpoints, third.shard, &fourth);
+	plan_next(&third, &conf, third.endpoints, third.shard, false, &fourth);
 	assert_int_equal(second.slots.before, 1);
 	assert_int_equal(fourth.slots.before, 1);
 	assert_int_equal(fourth.slots.base, second.slots.base);
@@ -166,6 +193,7 @@ int main(void)
 		cmocka_unit_test(every_endpoint_has_a_standing),
 		cmocka_unit_test(the_lowest_priority_that_can_serve_does),
 		cmocka_unit_test(a_plan_takes_over_what_is_configured),
+		cmocka_unit_test(only_an_empty_tcp_link_holds),
 		cmocka_unit_test(an_endpoint_keeps_its_slots),
 		cmocka_unit_test(a_change_of_number_moves_the_window),
 		cmocka_unit_test(planning_again_changes_nothing),

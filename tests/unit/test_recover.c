@@ -53,7 +53,7 @@ static void plan_again(struct recovery *recovery, const struct link_plan *plan, 
 
 	assert_true(recovery_plan(recovery, &conf, &recovered));
 	check_recovered(&recovered, plan);
-	plan_next(&recovered, &conf, plan->endpoints, recovered.shard, ret);
+	plan_next(&recovered, &conf, plan->endpoints, recovered.shard, false, ret);
 	plan_clear(&recovered);
 }
 

@@ -193,6 +193,21 @@ static void an_empty_link_rejects(void **state)
 		   "links4 { tcp . 127.0.0.1 . 9000 }\n");
 }
 
+static void an_empty_link_that_holds_drops(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan plan = plan_after(NULL, &conf, "");
+	struct ruleset out = {0};
+
+	(void)state;
+	plan.hold = true;
+	compile_link(&plan, 1, &out);
+	assert_int_equal(out.chains[0].n_rules, 1);
+	assert_int_equal(out.chains[0].rules[0].form, RULE_HOLD);
+	ruleset_clear(&out);
+	plan_clear(&plan);
+}
+
 /* Its connections go on and are counted; an endpoint of the other family cannot have any. */
 static void a_draining_endpoint_is_counted_but_has_no_slot(void **state)
 {
@@ -379,6 +394,7 @@ int main(void)
 		cmocka_unit_test(every_rule_fits_its_buffer),
 		cmocka_unit_test(a_link_has_a_rule_and_elements),
 		cmocka_unit_test(an_empty_link_rejects),
+		cmocka_unit_test(an_empty_link_that_holds_drops),
 		cmocka_unit_test(a_draining_endpoint_is_counted_but_has_no_slot),
 		cmocka_unit_test(the_policy_is_in_the_rule_and_in_sets),
 		cmocka_unit_test(slots_are_numbered_from_their_base),

@@ -73,7 +73,7 @@ static inline void world_next(const struct world *previous, struct world *ret)
 		ret->present[i] = random_between(0, 3) != 0;
 		snprintf(name, sizeof(name), "l%zu", (first_name + i) % WORLD_LISTENS);
 		if (ret->present[i])
-			plan_next(plan, &conf, endpoints, shard, &ret->plans[i]);
+			plan_next(plan, &conf, endpoints, shard, false, &ret->plans[i]);
 		endpoints_unref(endpoints);
 	}
 }
