@@ -28,6 +28,7 @@ struct link {
 	bool dirty;   /* in the ambassador's list of those */
 	struct link *dirty_prev, *dirty_next;
 	bool configured;      /* mark of ambassador_configure() */
+	uint64_t received;    /* uv_hrtime() of the registry's event that was carried out last */
 	uint64_t empty_since; /* uv_hrtime(); 0: some endpoint serves */
 	bool keeping;	      /* the registry has none, and the last known ones stay */
 	char *error;	      /* why the kernel does not have the last change */
@@ -62,8 +63,9 @@ struct ambassador {
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;
-	uv_timer_t *hold;   /* until the first link's time of holding is over */
-	uv_timer_t *settle; /* the namespace has changed, and may go on changing */
+	uv_timer_t *hold;     /* until the first link's time of holding is over */
+	uv_timer_t *presence; /* is the namespace still there? */
+	uv_timer_t *settle;   /* the namespace has changed, and may go on changing */
 	uv_poll_t *watch;
 };
 

@@ -6,6 +6,8 @@
 #ifndef NUNCIO_KERNEL_NETNS_H
 #define NUNCIO_KERNEL_NETNS_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /*
@@ -13,6 +15,10 @@
  * Returns a file descriptor for the caller to close, or a negative errno with a sentence that says what to do.
  */
 int netns_open(const char *spec, struct error *err);
+
+/* Does `spec` (not NULL) still name the namespace that is open as fd? Holding it open keeps its inode from being
+ * reused. */
+bool netns_is_current(const char *spec, int fd);
 
 /* Runs function(context) in the namespace and comes back. Returns what the function returned, or a negative errno. */
 int netns_call(int fd, int (*function)(void *context), void *context, struct error *err);

@@ -16,6 +16,9 @@
 #include "kernel/nft.h"
 #include "ruleset/recover.h"
 
+/* How often a named namespace is looked for: nothing tells when it goes, or comes back as another one. */
+#define PRESENCE_MS 1000
+
 /* How long changes of the namespace are let run before they are looked at. */
 #define SETTLE_MS 100
 
@@ -71,27 +74,6 @@ static uv_handle_t *new_handle(struct ambassador *ambassador, size_t size)
 	return handle;
 }
 
-struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
-				  struct ambassador_options options)
-{
-	struct ambassador *ambassador = xcalloc(1, sizeof(*ambassador));
-
-	ambassador->loop = loop;
-	ambassador->catalog = catalog;
-	ambassador->conf = conf;
-	ambassador->options = options;
-	ambassador->netns = xstrdup(conf->netns ? conf->netns : "");
-	ambassador->netns_fd = -1;
-	ambassador->resync = true;
-	ambassador->retry = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->retry);
-	ambassador->hold = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->hold);
-	ambassador->settle = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->settle);
-	return ambassador;
-}
-
 static void on_handle_closed(uv_handle_t *handle)
 {
 	free(handle);
@@ -113,6 +95,60 @@ static void close_sockets(struct ambassador *ambassador)
 	ambassador->netns_fd = -1;
 }
 
+/*
+ * An application that is restarted has a new namespace. The rules went with the old one; our sockets would keep that
+ * alive, and see nothing of the new one.
+ */
+static void leave_namespace(struct ambassador *ambassador)
+{
+	log_warning("%s: its network namespace is gone, or another one has its name; the rules went with it",
+		    ambassador->netns);
+	close_sockets(ambassador);
+	for (struct link *link = ambassador->links; link; link = link->hh.next) {
+		if (link->installed)
+			plan_clear(&link->plan);
+		link->installed = false;
+	}
+	ambassador->resync = true;
+	ambassador->announced_ready = false;
+}
+
+/* The loop reconciles after this, and that opens what is not open. */
+static void on_presence(uv_timer_t *timer)
+{
+	struct ambassador *ambassador = timer->data;
+
+	if (!ambassador->nft)
+		ambassador->backing_off = false;
+	else if (!netns_is_current(ambassador->conf->netns, ambassador->netns_fd))
+		leave_namespace(ambassador);
+}
+
+struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
+				  struct ambassador_options options)
+{
+	struct ambassador *ambassador = xcalloc(1, sizeof(*ambassador));
+
+	ambassador->loop = loop;
+	ambassador->catalog = catalog;
+	ambassador->conf = conf;
+	ambassador->options = options;
+	ambassador->netns = xstrdup(conf->netns ? conf->netns : "");
+	ambassador->netns_fd = -1;
+	ambassador->resync = true;
+	ambassador->retry = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->retry);
+	ambassador->hold = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->hold);
+	ambassador->presence = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->presence);
+	if (conf->netns)
+		uv_timer_start(ambassador->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
+	ambassador->settle = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->settle);
+	return ambassador;
+}
+
 void ambassador_free(struct ambassador *ambassador)
 {
 	while (ambassador->links)
@@ -120,6 +156,7 @@ void ambassador_free(struct ambassador *ambassador)
 	close_sockets(ambassador);
 	uv_close((uv_handle_t *)ambassador->retry, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->hold, on_handle_closed);
+	uv_close((uv_handle_t *)ambassador->presence, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
 	footprint_clear(&ambassador->footprint);
 	free(ambassador->shards[0].used);

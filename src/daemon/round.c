@@ -385,11 +385,13 @@ static void log_members(struct ambassador *ambassador, struct round *round)
 			.new = member->wanted ? &member->next : NULL,
 			.adopted = ambassador->just_read,
 			.revision = service ? service_revision(service) : "",
-			.received = service ? service_received(service) : 0,
 		};
 
-		if (!member->refusal)
-			changelog_link(&entry, &round->sums);
+		if (member->refusal)
+			continue;
+		if (service && service_received(service) != member->link->received)
+			entry.received = member->link->received = service_received(service);
+		changelog_link(&entry, &round->sums);
 	}
 }
 

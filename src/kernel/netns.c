@@ -44,6 +44,16 @@ int netns_open(const char *spec, struct error *err)
 		    path);
 }
 
+bool netns_is_current(const char *spec, int fd)
+{
+	char path[PATH_MAX];
+	struct stat named, open;
+
+	make_path(spec, path);
+	return stat(path, &named) == 0 && fstat(fd, &open) == 0 && named.st_dev == open.st_dev &&
+	       named.st_ino == open.st_ino;
+}
+
 /* Entering the namespace that one is in already would need CAP_SYS_ADMIN for nothing, which a container lacks. */
 static bool same_namespace(int a, int b)
 {

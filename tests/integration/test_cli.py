@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 
 import pytest
 
@@ -297,6 +298,26 @@ def test_sighup_with_a_broken_file_keeps_the_old_one(web, broken, message):
         web.registry.write({"web": web.endpoints()[:2]})
     reload.apply(daemon, WEB, VIP)
     wait_until(lambda: web.app.reaches("10.96.0.10:80"))
+
+
+def test_a_namespace_that_is_made_again(web):
+    """An application that is restarted: its old namespace must not be kept alive, and the new one gets the rules."""
+    app, bridge = web.app, web.bridge
+    daemon = web.start("--netns", app.name, "--link", "9000=web", "--link", "[fd00:aa::1]:80=web", namespace=None)
+    for _ in range(2):
+        assert app.hammer("127.0.0.1:9000", count=300)["by"] == EVEN
+        before = len(daemon.log())
+        subprocess.run(["ip", "netns", "del", app.name], check=True)
+        daemon.wait_for_log("namespace is gone", before)
+        wait_until(lambda: "app@" not in bridge.run("ip", "link", "show", "type", "veth"), 10)
+        daemon.wait_for_log("there is no network namespace", before)
+        assert "there is no network namespace" in daemon.status()["ambassadors"][0]["error"]
+        subprocess.run(["ip", "netns", "add", app.name], check=True)
+        bridge.ip(f"link add app type veth peer name eth0 netns {app}", "link set app master br0 up")
+        app.ip("link set lo up", f"addr add {app.v4}/24 dev eth0", "link set eth0 up")
+        daemon.wait_for_log(r"\bready\b", before, timeout=10)
+        wait_until(lambda: app.reaches("127.0.0.1:9000"), 10)
+        assert "fd00:aa::1/128" in app.addresses()
 
 
 @pytest.mark.lab(second_app=True)
