@@ -15,7 +15,7 @@ struct options {
 	const char *file, *registry, *netns, *control, *log_format;
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;
-	bool once, cleanup_on_exit, online, json, verbose, help;
+	bool once, cleanup_on_exit, share_table, online, json, verbose, help;
 	const char **operands; /* what follows the options; into argv */
 	int n_operands;
 };

@@ -47,6 +47,7 @@ struct ambassador {
 	struct ambassador_options options;
 	char *netns;
 	int netns_fd;
+	int lock; /* without ownership of the table, what keeps a second nuncio out; -1: none */
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;
@@ -55,6 +56,7 @@ struct ambassador {
 	struct shards shards[2];    /* IPv4, IPv6 */
 	struct footprint footprint; /* recorded in the table */
 	bool resync;		    /* what the kernel holds is not known: read it */
+	bool footprint_known;	    /* by what this process did; before that, by the record of a former one */
 	bool footprint_dirty;
 	char *footprint_error; /* why it is not as recorded */
 	bool announced_ready;
@@ -63,10 +65,11 @@ struct ambassador {
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;
-	uv_timer_t *hold;     /* until the first link's time of holding is over */
-	uv_timer_t *presence; /* is the namespace still there? */
-	uv_timer_t *settle;   /* the namespace has changed, and may go on changing */
-	uv_poll_t *watch;
+	uv_timer_t *hold;	/* until the first link's time of holding is over */
+	uv_timer_t *presence;	/* is the namespace still there? */
+	uv_timer_t *settle;	/* the namespace has changed, and may go on changing */
+	uv_poll_t *watch;	/* interfaces, addresses and routes */
+	uv_poll_t *table_watch; /* where the table is not owned: what others do to it */
 };
 
 /* Links. A dirty link is one whose plan may differ from what the kernel holds. */
@@ -85,6 +88,9 @@ uint16_t shard_find(const struct shards *shards);
 
 /* Looks at links that hold again after this time. */
 void ambassador_hold_for(struct ambassador *ambassador, uint64_t ms);
+
+/* Where the table is not owned, begins to watch what others do to it. */
+void ambassador_watch_table(struct ambassador *ambassador);
 
 /* Has what failed tried again, later each time. */
 void ambassador_retry_later(struct ambassador *ambassador);

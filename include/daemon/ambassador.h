@@ -18,7 +18,8 @@
 struct ambassador;
 
 struct ambassador_options {
-	bool dry_run; /* ask the kernel, change nothing, print what would be sent */
+	bool dry_run;	  /* ask the kernel, change nothing, print what would be sent */
+	bool share_table; /* let others change the table, and repair it; as on a kernel that knows no ownership */
 };
 
 /* `conf` must live until the next ambassador_configure() or ambassador_free(). Opens nothing yet. */

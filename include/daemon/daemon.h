@@ -25,6 +25,7 @@ struct daemon_options {
 	bool once;	     /* end when the kernel is up to date */
 	bool dry_run;	     /* with once: ask the kernel, change nothing, print the changes */
 	bool cleanup_on_exit;
+	bool share_table; /* do not own the table, even where the kernel can; repair it instead */
 };
 
 /* Runs until a signal ends it. Takes the configuration over. */

@@ -20,6 +20,12 @@ int netns_open(const char *spec, struct error *err);
  * reused. */
 bool netns_is_current(const char *spec, int fd);
 
+/*
+ * Makes the caller the only one that holds the lock of the calling thread's namespace, for as long as the returned file
+ * descriptor is open. -EADDRINUSE: somebody else has it.
+ */
+int netns_lock(struct error *err);
+
 /* Runs function(context) in the namespace and comes back. Returns what the function returned, or a negative errno. */
 int netns_call(int fd, int (*function)(void *context), void *context, struct error *err);
 

@@ -20,8 +20,11 @@
 
 struct nft;
 
-/* In the calling thread's network namespace. Returns 0 or a negative errno with a sentence. */
-int nft_open(struct nft **ret, struct error *err);
+/*
+ * In the calling thread's network namespace. Returns 0 or a negative errno with a sentence. With `own` false the table
+ * is left open to everybody, as on a kernel that knows no ownership.
+ */
+int nft_open(bool own, struct nft **ret, struct error *err);
 void nft_close(struct nft *nft); /* NULL is fine */
 
 /* What the kernel holds of our table, read consistently. Returns 0, -EPERM, or -EAGAIN when the rules kept changing. */
@@ -32,6 +35,20 @@ uint32_t nft_foreign_owner(const struct nft *nft);
 
 /* Must the next commit take ownership, although nothing else changes? */
 bool nft_wants_ownership(const struct nft *nft);
+
+/*
+ * Where the table is not owned: begins to watch what others do to it, and returns a file descriptor that becomes
+ * readable then; owned by `nft`. Returns -1 where that is not needed (the table is owned) or cannot be had.
+ */
+int nft_watch(struct nft *nft);
+
+struct nft_intruder {
+	uint32_t port; /* netlink port of who changed our table, usually the process id; 0: events were lost */
+	char process[32];
+};
+
+/* Reads what made it readable. Did somebody else change our table? Then *ret says who did so last. */
+bool nft_watch_drain(struct nft *nft, struct nft_intruder *ret);
 
 #define NFT_REFUSALS_MAX 64
 

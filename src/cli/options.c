@@ -36,6 +36,8 @@ static const struct option_spec {
 	 "bring the kernel up to date and end; the rules stay"},
 	{"cleanup-on-exit", 0, NULL, OPTION_FLAG, offsetof(struct options, cleanup_on_exit), COMMAND_RUN,
 	 "remove the rules at the end (default: they stay and go on working)"},
+	{"share-table", 0, NULL, OPTION_FLAG, offsetof(struct options, share_table), COMMAND_RUN,
+	 "let others change the table, and repair it (as before Linux 6.9), instead of owning it"},
 	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_STATUS, "as one JSON object"},
 	{"log-format", 0, "FORMAT", OPTION_TEXT, offsetof(struct options, log_format), COMMAND_RUN | COMMAND_CHECK,
 	 "text or json (default: text)"},

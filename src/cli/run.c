@@ -56,6 +56,7 @@ int command_run(const struct options *options)
 		.control = options->control,
 		.once = options->once,
 		.cleanup_on_exit = options->cleanup_on_exit,
+		.share_table = options->share_table,
 	};
 	struct config *config;
 	int code = load(options, &daemon, &config);

@@ -83,16 +83,20 @@ static void close_sockets(struct ambassador *ambassador)
 {
 	if (ambassador->watch)
 		uv_close((uv_handle_t *)ambassador->watch, on_handle_closed);
-	ambassador->watch = NULL;
+	if (ambassador->table_watch)
+		uv_close((uv_handle_t *)ambassador->table_watch, on_handle_closed);
+	ambassador->watch = ambassador->table_watch = NULL;
 	nft_close(ambassador->nft);
 	net_close(ambassador->net);
 	conntrack_close(ambassador->conntrack);
 	ambassador->nft = NULL;
 	ambassador->net = NULL;
 	ambassador->conntrack = NULL;
+	if (ambassador->lock >= 0)
+		close(ambassador->lock);
 	if (ambassador->netns_fd >= 0)
 		close(ambassador->netns_fd);
-	ambassador->netns_fd = -1;
+	ambassador->netns_fd = ambassador->lock = -1;
 }
 
 /*
@@ -109,6 +113,8 @@ static void leave_namespace(struct ambassador *ambassador)
 			plan_clear(&link->plan);
 		link->installed = false;
 	}
+	footprint_clear(&ambassador->footprint);
+	ambassador->footprint_known = false;
 	ambassador->resync = true;
 	ambassador->announced_ready = false;
 }
@@ -134,7 +140,7 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	ambassador->conf = conf;
 	ambassador->options = options;
 	ambassador->netns = xstrdup(conf->netns ? conf->netns : "");
-	ambassador->netns_fd = -1;
+	ambassador->netns_fd = ambassador->lock = -1;
 	ambassador->resync = true;
 	ambassador->retry = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->retry);
@@ -173,15 +179,18 @@ struct opening {
 	struct nft **nft;
 	struct net **net;
 	struct conntrack **conntrack;
+	int *lock; /* NULL: none is wanted, as the table is to be owned */
 	struct error *err;
 };
 
 static int open_sockets(void *context)
 {
 	struct opening *opening = context;
-	int code = nft_open(opening->nft, opening->err);
+	int code = nft_open(!opening->lock, opening->nft, opening->err);
 
-	if (code == 0 && opening->net)
+	if (code == 0 && opening->lock)
+		code = *opening->lock = netns_lock(opening->err);
+	if (code >= 0 && opening->net)
 		code = net_open(opening->net, opening->err);
 	if (code == 0 && opening->conntrack)
 		code = conntrack_open(opening->conntrack, opening->err);
@@ -208,7 +217,13 @@ static void on_namespace_changed(uv_poll_t *watch, int status, int events)
 
 int ambassador_open(struct ambassador *ambassador, struct error *err)
 {
-	struct opening opening = {&ambassador->nft, &ambassador->net, &ambassador->conntrack, err};
+	struct opening opening = {
+		.nft = &ambassador->nft,
+		.net = &ambassador->net,
+		.conntrack = &ambassador->conntrack,
+		.lock = ambassador->options.share_table ? &ambassador->lock : NULL,
+		.err = err,
+	};
 	int code;
 
 	if (ambassador->nft)
@@ -227,6 +242,34 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 	uv_poll_start(ambassador->watch, UV_READABLE, on_namespace_changed);
 	ambassador->resync = true;
 	return 0;
+}
+
+static void on_table_changed(uv_poll_t *watch, int status, int events)
+{
+	struct ambassador *ambassador = watch->data;
+	struct nft_intruder intruder;
+
+	(void)status;
+	(void)events;
+	if (!nft_watch_drain(ambassador->nft, &intruder))
+		return;
+	if (intruder.port)
+		log_warning("%s%sthe table inet " TABLE_NAME " was changed by %s (netlink port %u): looking after it",
+			    ambassador->netns, *ambassador->netns ? ": " : "", intruder.process, intruder.port);
+	ambassador->resync = true;
+}
+
+/* What happened before the watch began is found by reading the table once more. */
+void ambassador_watch_table(struct ambassador *ambassador)
+{
+	int fd = ambassador->table_watch || ambassador->options.dry_run ? -1 : nft_watch(ambassador->nft);
+
+	if (fd < 0)
+		return;
+	ambassador->table_watch = (uv_poll_t *)(void *)new_handle(ambassador, sizeof(uv_poll_t));
+	uv_poll_init(ambassador->loop, ambassador->table_watch, fd);
+	uv_poll_start(ambassador->table_watch, UV_READABLE, on_table_changed);
+	ambassador->resync = true;
 }
 
 /* Cleaning up */
@@ -266,7 +309,7 @@ int ambassador_cleanup_netns(const char *netns, struct error *err)
 {
 	struct nft *nft = NULL;
 	struct net *net = NULL;
-	struct opening opening = {&nft, &net, NULL, err};
+	struct opening opening = {.nft = &nft, .net = &net, .err = err};
 	int fd = netns_open(netns, err), code;
 
 	if (fd < 0)

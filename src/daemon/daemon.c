@@ -34,7 +34,10 @@ struct daemon {
 
 static struct ambassador *new_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
 {
-	struct ambassador_options options = {.dry_run = daemon->options->dry_run};
+	struct ambassador_options options = {
+		.dry_run = daemon->options->dry_run,
+		.share_table = daemon->options->share_table,
+	};
 
 	return ambassador_new(&daemon->loop, daemon->catalog, conf, options);
 }

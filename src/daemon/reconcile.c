@@ -66,6 +66,7 @@ static int carry_out_footprint(struct ambassador *ambassador, struct round *roun
 		note_footprint(ambassador, footprint_establish(ambassador->net, &round->footprint, &reason), &reason);
 	footprint_clear(&ambassador->footprint);
 	ambassador->footprint = round->footprint;
+	ambassador->footprint_known = true;
 	round->footprint = (struct footprint){0};
 	ambassador->footprint_dirty = false;
 	return 0;
@@ -124,8 +125,10 @@ static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
 			adopt_link(ambassador, recovery, link);
 	}
 	place_empty_links(ambassador);
-	footprint_clear(&ambassador->footprint);
-	ambassador->footprint = recovery_footprint(kernel);
+	if (!ambassador->footprint_known) {
+		footprint_clear(&ambassador->footprint);
+		ambassador->footprint = recovery_footprint(kernel);
+	}
 	recovery_free(recovery);
 }
 
@@ -249,6 +252,7 @@ void ambassador_reconcile(struct ambassador *ambassador)
 		return;
 	}
 	note_success(ambassador);
+	ambassador_watch_table(ambassador);
 	if (!ambassador->announced_ready && !ambassador->options.dry_run) {
 		struct ambassador_totals totals = ambassador_count(ambassador);
 

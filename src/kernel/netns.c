@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void make_path(const char *spec, char path[PATH_MAX])
@@ -52,6 +54,24 @@ bool netns_is_current(const char *spec, int fd)
 	make_path(spec, path);
 	return stat(path, &named) == 0 && fstat(fd, &open) == 0 && named.st_dev == open.st_dev &&
 	       named.st_ino == open.st_ino;
+}
+
+/* Abstract Unix sockets belong to their network namespace, and end with their process: a lock that is never left over.
+ */
+int netns_lock(struct error *err)
+{
+	static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0nuncio"};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), code;
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		code = -errno;
+		if (fd >= 0)
+			close(fd);
+		if (code == -EADDRINUSE)
+			return fail(err, code, "another nuncio serves this network namespace: stop it first");
+		return fail(err, code, "cannot lock the network namespace: %s", strerror(-code));
+	}
+	return fd;
 }
 
 /* Entering the namespace that one is in already would need CAP_SYS_ADMIN for nothing, which a container lacks. */

@@ -40,6 +40,8 @@ enum ownership { OWNERSHIP_UNTRIED, OWNERSHIP_OURS, OWNERSHIP_UNSUPPORTED };
 
 struct nft {
 	struct mnl_socket *socket;
+	struct mnl_socket *watch;
+	bool touched; /* our table is part of the transaction whose events are coming in */
 	struct batch batch;
 	uint32_t sequence;   /* of the next batch */
 	uint32_t generation; /* of the ruleset as we know it */
@@ -57,7 +59,7 @@ static void set_buffer(struct mnl_socket *socket, int force, int plain, int byte
 		setsockopt(fd, SOL_SOCKET, plain, &bytes, sizeof(bytes));
 }
 
-int nft_open(struct nft **ret, struct error *err)
+int nft_open(bool own, struct nft **ret, struct error *err)
 {
 	struct nft *nft;
 	struct mnl_socket *socket;
@@ -71,6 +73,12 @@ int nft_open(struct nft **ret, struct error *err)
 	set_buffer(socket, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
 	nft = xcalloc(1, sizeof(*nft));
 	nft->socket = socket;
+	nft->ownership = own ? OWNERSHIP_UNTRIED : OWNERSHIP_UNSUPPORTED;
+	code = netlink_open(NETLINK_NETFILTER, &nft->watch, err);
+	if (code < 0) {
+		nft_close(nft);
+		return code;
+	}
 	*ret = nft;
 	return 0;
 }
@@ -79,6 +87,8 @@ void nft_close(struct nft *nft)
 {
 	if (!nft)
 		return;
+	if (nft->watch)
+		mnl_socket_close(nft->watch);
 	mnl_socket_close(nft->socket);
 	batch_clear(&nft->batch);
 	free(nft);
@@ -633,4 +643,69 @@ int nft_remove_table(struct nft *nft, struct error *err)
 			    "not permitted to remove the table inet " TABLE_NAME
 			    ": a running nuncio owns it, or CAP_NET_ADMIN is missing");
 	return fail(err, code, "cannot remove the table inet " TABLE_NAME ": %s", strerror(-code));
+}
+
+/* Watching */
+
+int nft_watch(struct nft *nft)
+{
+	int group = NFNLGRP_NFTABLES;
+
+	if (nft->ownership != OWNERSHIP_UNSUPPORTED)
+		return -1;
+	set_buffer(nft->watch, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
+	if (mnl_socket_setsockopt(nft->watch, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		return -1;
+	return mnl_socket_get_fd(nft->watch);
+}
+
+static void read_intruder(const struct nlmsghdr *header, struct nft_intruder *ret)
+{
+	const struct nlattr *attr;
+
+	*ret = (struct nft_intruder){.port = header->nlmsg_pid};
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
+		if (mnl_attr_get_type(attr) == NFTA_GEN_PROC_NAME)
+			snprintf(ret->process, sizeof(ret->process), "%s", mnl_attr_get_str(attr));
+	}
+}
+
+/* A transaction's events end with that of the new generation, which says whose it was. */
+static bool take_event(struct nft *nft, const struct nlmsghdr *header, struct nft_intruder *ret)
+{
+	bool foreign;
+
+	if ((header->nlmsg_type & 0xff) != NFT_MSG_NEWGEN) {
+		nft->touched |= is_our_table(header, NFTA_TABLE_NAME); /* the table is attribute 1 of every object */
+		return false;
+	}
+	foreign = nft->touched && header->nlmsg_pid != mnl_socket_get_portid(nft->socket);
+	nft->touched = false;
+	if (foreign)
+		read_intruder(header, ret);
+	return foreign;
+}
+
+bool nft_watch_drain(struct nft *nft, struct nft_intruder *ret)
+{
+	_Alignas(struct nlmsghdr) char buffer[65536];
+	bool foreign = false;
+
+	for (;;) {
+		ssize_t received = recv(mnl_socket_get_fd(nft->watch), buffer, sizeof(buffer), MSG_DONTWAIT);
+		const struct nlmsghdr *header = (const struct nlmsghdr *)(const void *)buffer;
+		int left = (int)received;
+
+		if (received < 0 && errno == EINTR)
+			continue;
+		if (received < 0 && errno == ENOBUFS) {
+			*ret = (struct nft_intruder){.port = 0};
+			foreign = true;
+			continue;
+		}
+		if (received <= 0)
+			return foreign;
+		for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left))
+			foreign |= take_event(nft, header, ret);
+	}
 }
