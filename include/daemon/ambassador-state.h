@@ -47,7 +47,7 @@ struct ambassador {
 	struct ambassador_options options;
 	char *netns;
 	int netns_fd;
-	int lock; /* without ownership of the table, what keeps a second nuncio out; -1: none */
+	int lock; /* keeps a second nuncio out, also where the table cannot be owned; -1: none */
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;

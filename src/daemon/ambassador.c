@@ -179,14 +179,15 @@ struct opening {
 	struct nft **nft;
 	struct net **net;
 	struct conntrack **conntrack;
-	int *lock; /* NULL: none is wanted, as the table is to be owned */
+	int *lock; /* NULL: a visitor, who keeps nobody out */
+	bool own;
 	struct error *err;
 };
 
 static int open_sockets(void *context)
 {
 	struct opening *opening = context;
-	int code = nft_open(!opening->lock, opening->nft, opening->err);
+	int code = nft_open(opening->own, opening->nft, opening->err);
 
 	if (code == 0 && opening->lock)
 		code = *opening->lock = netns_lock(opening->err);
@@ -221,7 +222,8 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 		.nft = &ambassador->nft,
 		.net = &ambassador->net,
 		.conntrack = &ambassador->conntrack,
-		.lock = ambassador->options.share_table ? &ambassador->lock : NULL,
+		.lock = ambassador->options.dry_run ? NULL : &ambassador->lock,
+		.own = !ambassador->options.share_table,
 		.err = err,
 	};
 	int code;
