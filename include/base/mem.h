@@ -6,14 +6,15 @@
 #ifndef NUNCIO_BASE_MEM_H
 #define NUNCIO_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *memory, size_t count, size_t size);
 char *xstrdup(const char *text);
 char *xstrndup(const char *text, size_t length);
-/* Frees *text and makes it a copy of next; either may be NULL. */
-void text_replace(char **text, const char *next);
+/* Frees *text and makes it a copy of next; either may be NULL. Returns whether they differed. */
+bool text_replace(char **text, const char *next);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Makes room for one more item behind `count` items of a growing array (doubling; capacity 0 and NULL to begin). */

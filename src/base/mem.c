@@ -56,12 +56,14 @@ char *xstrndup(const char *text, size_t length)
 	return must(strndup(text, length));
 }
 
-void text_replace(char **text, const char *next)
+bool text_replace(char **text, const char *next)
 {
+	bool differs = *text && next ? strcmp(*text, next) != 0 : *text != next;
 	char *copy = next ? xstrdup(next) : NULL;
 
 	free(*text);
 	*text = copy;
+	return differs;
 }
 
 char *xasprintf(const char *format, ...)

@@ -58,9 +58,8 @@ static void notify(struct service *service)
 
 static bool is_news(char **logged, char **opposite, const char *text)
 {
-	bool news = !*logged || strcmp(*logged, text) != 0;
+	bool news = text_replace(logged, text);
 
-	text_replace(logged, text);
 	text_replace(opposite, NULL);
 	return news;
 }

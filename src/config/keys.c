@@ -51,6 +51,15 @@ static int refuse_value(const struct key *key, const char *text, struct error *e
 	return fail(err, -EINVAL, VALUE " is not accepted: expected %s", text, key->values);
 }
 
+/* The same, where a text that is none of the names is refused: -EINVAL. */
+static int find_value(const struct key *key, const char *const *names, size_t count, const char *text,
+		      struct error *err)
+{
+	int index = index_of(names, count, text);
+
+	return index < 0 ? refuse_value(key, text, err) : index;
+}
+
 static bool consists_of(const char *text, size_t max, int (*accepts)(int))
 {
 	size_t length = 0;
@@ -110,35 +119,33 @@ static int set_registry(const struct key *key, struct link_conf *link, char *tex
 static int set_balance(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
 	static const char *const later[] = {"source", "leastconn"};
-	int balance = index_of(balance_names, ARRAY_SIZE(balance_names), text);
+	int balance;
 
 	if (index_of(later, ARRAY_SIZE(later), text) >= 0)
 		return fail(err, -ENOTSUP, "\"%s\" is not yet supported by this version: expected %s", text,
 			    key->values);
-	if (balance < 0)
-		return refuse_value(key, text, err);
-	link->balance = (enum balance)balance;
-	return 0;
+	balance = find_value(key, balance_names, ARRAY_SIZE(balance_names), text, err);
+	if (balance >= 0)
+		link->balance = (enum balance)balance;
+	return balance < 0 ? balance : 0;
 }
 
 static int set_masquerade(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
-	int masquerade = index_of(masquerade_names, ARRAY_SIZE(masquerade_names), text);
+	int masquerade = find_value(key, masquerade_names, ARRAY_SIZE(masquerade_names), text, err);
 
-	if (masquerade < 0)
-		return refuse_value(key, text, err);
-	link->masquerade = (enum masquerade)masquerade;
-	return 0;
+	if (masquerade >= 0)
+		link->masquerade = (enum masquerade)masquerade;
+	return masquerade < 0 ? masquerade : 0;
 }
 
 static int set_on_empty(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
-	int on_empty = index_of(on_empty_names, ARRAY_SIZE(on_empty_names), text);
+	int on_empty = find_value(key, on_empty_names, ARRAY_SIZE(on_empty_names), text, err);
 
-	if (on_empty < 0)
-		return refuse_value(key, text, err);
-	link->on_empty = (enum on_empty)on_empty;
-	return 0;
+	if (on_empty >= 0)
+		link->on_empty = (enum on_empty)on_empty;
+	return on_empty < 0 ? on_empty : 0;
 }
 
 /* A number and its unit, as Go and Consul write it: "500ms", "10s", "2m", "1h"; a day at most. */

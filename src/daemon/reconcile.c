@@ -40,9 +40,8 @@ static void note_footprint(struct ambassador *ambassador, int code, const struct
 {
 	const char *text = code < 0 ? err->text : NULL;
 
-	if (text && (!ambassador->footprint_error || strcmp(ambassador->footprint_error, text) != 0))
+	if (text_replace(&ambassador->footprint_error, text) && text)
 		log_error("%s%s%s", ambassador->netns, *ambassador->netns ? ": " : "", text);
-	text_replace(&ambassador->footprint_error, text);
 	if (text)
 		ambassador_retry_later(ambassador);
 }
@@ -201,9 +200,8 @@ static int reconcile_links(struct ambassador *ambassador, struct changelog_sums 
 /* The same trouble is logged once, however often it is tried again. */
 static void note_error(struct ambassador *ambassador, const char *text)
 {
-	if (!ambassador->error || strcmp(ambassador->error, text) != 0)
+	if (text_replace(&ambassador->error, text))
 		log_error("%s%s%s", ambassador->netns, *ambassador->netns ? ": " : "", text);
-	text_replace(&ambassador->error, text);
 	ambassador->backing_off = true;
 	ambassador_retry_later(ambassador);
 }

@@ -354,9 +354,8 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 
 	link_mark_clean(link);
 	if (member->refusal) {
-		if (!link->error || strcmp(link->error, member->refusal) != 0)
+		if (text_replace(&link->error, member->refusal))
 			log_error("link %s: %s", member->wanted ? member->next.name : link->plan.name, member->refusal);
-		text_replace(&link->error, member->refusal);
 		give_up_member(ambassador, member);
 		ambassador_retry_later(ambassador);
 		return;
