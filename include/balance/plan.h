@@ -20,7 +20,10 @@ struct link_plan {
 	uint16_t shard; /* the slot map that holds its slots; see compile.h */
 	enum balance balance;
 	enum masquerade masquerade;
-	bool hold; /* without slots: keep TCP's SYNs back, so that connections wait for endpoints */
+	bool hold;	       /* without slots: keep TCP's SYNs back, so that connections wait for endpoints */
+	uint32_t retry_s;      /* 0 = no retry */
+	uint32_t affinity_s;   /* how long an idle client keeps its endpoint; 0 = it has none */
+	uint16_t affinity_map; /* the number of the map with its clients; set by the caller of plan_next() */
 	const struct endpoints *endpoints; /* a reference */
 	struct slots slots;		   /* the owners are indices into endpoints->items */
 };
@@ -47,6 +50,12 @@ uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *l
  */
 void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
 	       uint16_t shard, bool hold, struct link_plan *ret);
+
+/* Does the same client always draw the same slot? */
+bool plan_is_hashed(const struct link_plan *plan);
+
+/* Does this endpoint own slots? */
+bool plan_is_in_rotation(const struct link_plan *plan, const struct ip_port *endpoint);
 
 void plan_clear(struct link_plan *plan);
 

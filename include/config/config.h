@@ -18,6 +18,7 @@ enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
 enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
 
 #define HOLD_FOR_DEFAULT_MS 10000
+#define RETRY_DEFAULT_S 1
 
 const char *balance_name(enum balance balance);
 const char *masquerade_name(enum masquerade masquerade);
@@ -40,7 +41,9 @@ struct link_conf {
 	enum masquerade masquerade;
 	enum on_empty on_empty;
 	uint32_t hold_for_ms;
-	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
+	uint32_t retry_s;    /* 0 = false */
+	uint32_t affinity_s; /* 0 = off */
+	char *origin;	     /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 
 struct ambassador_conf {

@@ -14,6 +14,7 @@
 
 #define KEY_LATER 1U	   /* known, but of a later version: refused by name */
 #define KEY_IN_DEFAULTS 2U /* may stand in "defaults" too */
+#define KEY_TRUTH 4U	   /* takes true and false */
 
 struct key {
 	const char *name;
@@ -34,6 +35,8 @@ struct key {
 #define LINKS_FORM "a list of {\"listen\": LISTEN, \"service\": NAME, ...}"
 #define AMBASSADORS_FORM "a list of {\"netns\": NS, \"links\": [LINK, ...]}"
 #define DURATION_FORM "a number with ms, s, m or h"
+#define AFFINITY_FORM "off or a number with s, m or h"
+#define RETRY_FORM "true, false or a number with s"
 #define NAME_FORM "1 to 64 of A-Z a-z 0-9 . _ -"
 
 /* For values in messages: cut, so that the sentence behind it stays whole. */

@@ -35,8 +35,9 @@ struct link {
 	UT_hash_handle hh;
 };
 
+/* Numbered maps, and how many links each of them serves. */
 struct shards {
-	uint16_t *used; /* [count] links in each */
+	uint16_t *used; /* [count] */
 	size_t count, capacity;
 };
 
@@ -51,9 +52,10 @@ struct ambassador {
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;
-	struct link *links;	    /* by listen */
-	struct link *dirty;	    /* those whose plan may differ from what the kernel holds */
-	struct shards shards[2];    /* IPv4, IPv6 */
+	struct link *links;	 /* by listen */
+	struct link *dirty;	 /* those whose plan may differ from what the kernel holds */
+	struct shards shards[2]; /* of slots; IPv4, IPv6 */
+	struct shards affinities[2];
 	struct footprint footprint; /* recorded in the table */
 	bool resync;		    /* what the kernel holds is not known: read it */
 	bool footprint_known;	    /* by what this process did; before that, by the record of a former one */
@@ -80,11 +82,12 @@ struct link *link_find(struct ambassador *ambassador, const struct listen *liste
 /* Takes it out of the ambassador and frees it; the kernel is not touched. */
 void link_free(struct ambassador *ambassador, struct link *link);
 
-/* Shards: which slot map holds how many links. */
+/* Shards: which slot map serves how many links; affinities: which numbers of affinity maps are taken. */
 struct shards *shards_of(struct ambassador *ambassador, const struct listen *listen);
+struct shards *affinities_of(struct ambassador *ambassador, const struct listen *listen);
 void shard_take(struct shards *shards, uint16_t shard);
-/* The shard for one more link. */
-uint16_t shard_find(const struct shards *shards);
+/* The map for one more link, where one serves at most `limit` links. */
+uint16_t shard_find(const struct shards *shards, uint16_t limit);
 
 /* Looks at links that hold again after this time. */
 void ambassador_hold_for(struct ambassador *ambassador, uint64_t ms);

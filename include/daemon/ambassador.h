@@ -52,6 +52,7 @@ struct link_status {
 	const struct endpoints *endpoints; /* those that the kernel has, in order */
 	const enum standing *standing;	   /* [endpoints->count] */
 	const uint64_t *connections;	   /* [endpoints->count] counted by the kernel since the endpoint was added */
+	const uint64_t *refusals;	   /* [endpoints->count] refused connections that were retried, of late */
 	uint32_t serving, slots;
 	bool installed;	   /* the kernel has it */
 	bool holding;	   /* it has no endpoints, and keeps TCP's SYNs back */

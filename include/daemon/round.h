@@ -14,6 +14,7 @@ struct member {
 	struct link *link;
 	struct link_plan next;
 	bool wanted;	     /* else it goes */
+	bool loses_clients;  /* the next plan lacks endpoints that clients may have by affinity */
 	const char *refusal; /* the kernel's reason; in the arena */
 };
 

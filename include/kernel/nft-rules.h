@@ -10,15 +10,16 @@
 
 #include "ruleset/ruleset.h"
 
-/* A rule's expressions, added to a libnftnl rule. Lookups of anonymous sets refer to *anonymous_id, which is moved on
- * by each; how many a rule has is said by nft_rule_anonymous_sets(). */
-void nft_rule_expressions(const struct rule *rule, uint32_t *anonymous_id, struct nftnl_rule *out);
-uint32_t nft_rule_anonymous_sets(const struct rule *rule);
+/* A rule's expressions, added to a libnftnl rule; `anonymous_id` is that of its anonymous set, where it has one. */
+void nft_rule_expressions(const struct rule *rule, uint32_t anonymous_id, struct nftnl_rule *out);
+/* Does it look an anonymous set up, and which? */
+bool nft_rule_anonymous_set(const struct rule *rule, enum set_type *ret);
 
 /* What rule is this? RULE_FOREIGN where it is none of ours. */
 struct nft_recogniser;
 struct nft_recogniser *nft_recogniser_new(void);
 void nft_recogniser_free(struct nft_recogniser *recogniser);
+/* What the rule names is borrowed from `rule`. */
 struct rule nft_recognise(const struct nft_recogniser *recogniser, const struct nftnl_rule *rule);
 
 #endif

@@ -78,10 +78,13 @@ int nft_commit(struct nft *nft, const struct change *changes, size_t count, enum
 /* Removes the table, if it is there. -EPERM when a running process owns it. */
 int nft_remove_table(struct nft *nft, struct error *err);
 
-/* New connections counted at an endpoint of a link. */
+/* Appends the elements that a set has now. Returns 0 or a negative errno; -ENOENT: there is no such set. */
+int nft_read_set(struct nft *nft, struct set_id set, struct ruleset *ret);
+
+/* What was counted at an endpoint of a link. */
 typedef void (*nft_counter_fn)(void *context, const struct listen *listen, const struct ip_port *endpoint,
-			       uint64_t connections);
-/* Reads all counters of a family's endpoints. Returns 0 or a negative errno. */
-int nft_read_counters(struct nft *nft, uint8_t family, nft_counter_fn counter, void *context);
+			       uint64_t count);
+/* Reads the counters of a set: SET_ENDPOINTS (new connections) or SET_REFUSALS. Returns 0 or a negative errno. */
+int nft_read_counters(struct nft *nft, struct set_id set, nft_counter_fn counter, void *context);
 
 #endif

@@ -17,6 +17,8 @@
 #include "ruleset/ruleset.h"
 
 #define LINKS_PER_SHARD 64
+#define LINKS_PER_AFFINITY_MAP \
+	1 /* its keys are clients; with a listen address as well they would not fit nft's registers */
 
 /* What nuncio changed outside its table, so that it can be undone by whoever comes after a crash. */
 struct footprint {

@@ -16,7 +16,7 @@
 #include "config/config.h"
 
 #define TABLE_NAME "nuncio"
-#define TABLE_COMMENT "nuncio 1" /* the number changes with the shape of the table: another shape is replaced whole */
+#define TABLE_COMMENT "nuncio 2" /* the number changes with the shape of the table: another shape is replaced whole */
 
 /* nft 1.0.6 reads comments of at most this many bytes. */
 #define COMMENT_MAX 127
@@ -28,31 +28,48 @@
 
 enum set_type {
 	SET_PROTOCOLS, /* anonymous: { tcp, udp } */
+	SET_REFUSERS,  /* anonymous: { icmp, tcp, ipv6-icmp }, what may refuse a TCP connection */
 	SET_LOCALNET,  /* interfaces whose route_localnet nuncio switched on */
 	SET_ADDRESSES, /* addresses that nuncio put on lo */
 	SET_SERVICES,  /* listen -> chain of the link */
 	SET_LINKS,     /* the same listens: which connections are ours */
 	SET_ALWAYS,    /* listens with masquerade=always */
 	SET_NEVER,     /* listens with masquerade=never */
+	SET_POLICIES,  /* listen -> chain with what only this link has: its retry, its affinity */
+	SET_NORETRY,   /* listens with retry=false */
 	SET_SLOTS,     /* (listen, slot) -> endpoint; one map serves a shard of links */
 	SET_ENDPOINTS, /* (listen, endpoint) with a counter of new connections */
+	/* Filled by the kernel, see set_is_dynamic(): */
+	SET_AFFINITY, /* client's address -> endpoint; one map for each link with affinity */
+	SET_TRYING,   /* connection attempts of links whose choice does not vary by itself */
+	SET_RETRYING, /* refused connection attempts that are being retried */
+	SET_TRIED,    /* the same, remembered beyond the end of the retrying */
+	SET_REFUSALS, /* (listen, endpoint) with a counter of refusals that were kept from the client */
 };
-#define SET_TYPES (SET_ENDPOINTS + 1)
+#define SET_TYPES (SET_REFUSALS + 1)
 
 struct set_id {
 	uint8_t type;	/* enum set_type */
 	uint8_t family; /* AF_INET, AF_INET6; 0 for SET_PROTOCOLS and SET_LOCALNET */
-	uint16_t shard; /* SET_SLOTS only */
+	uint16_t shard; /* SET_SLOTS; SET_AFFINITY: the number of the map */
 };
 
 #define SET_NAME_TEXT 24
 const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT]);
-/* The reverse; false for a name that is not one of ours. Anonymous sets ("__set%d") are SET_PROTOCOLS. */
+/* The reverse; false for a name that is not one of ours. Anonymous sets ("__set%d") are all SET_PROTOCOLS. */
 bool set_from_name(const char *name, struct set_id *ret);
+
+/* Are its elements made by rules? They come and go, and have a time limit. */
+bool set_is_dynamic(struct set_id set);
+/* Does it lead to chains? */
+bool set_has_verdicts(struct set_id set);
 
 /* Bytes of a set's keys and data, each field padded to 4 as the kernel's registers are. */
 size_t set_key_size(struct set_id set);
 size_t set_data_size(struct set_id set); /* 0: no data, or a verdict */
+
+/* How many elements a set that rules fill may have; a bound on what clients can make the kernel hold. */
+#define DYNAMIC_SET_SIZE 65535
 
 #define ELEM_KEY_MAX 44	 /* protocol, IPv6 address, port, IPv6 address, port */
 #define ELEM_DATA_MAX 20 /* IPv6 address, port */
@@ -62,7 +79,7 @@ struct elem {
 	uint8_t key[ELEM_KEY_MAX]; /* zero behind its size, so that memcmp() compares */
 	uint8_t data[ELEM_DATA_MAX];
 	uint32_t group;
-	const char *chain;   /* SET_SERVICES: where it leads; else NULL */
+	const char *chain;   /* SET_SERVICES, SET_POLICIES: where it leads; else NULL */
 	const char *comment; /* or NULL */
 };
 
@@ -71,30 +88,58 @@ enum rule_form {
 	RULE_FOREIGN,  /* read from the kernel, and not one of ours: differs from everything, itself too */
 	RULE_DISPATCH, /* listen address -> chain of the link */
 	RULE_LINKED,   /* connections of ours go to chain linkedN */
-	RULE_TIMEOUT,  /* ct timeout policy retryN */
+	RULE_TIMEOUT,  /* ct timeout policy: retryN, or that of a link */
+	RULE_POLICY,   /* what only this link has */
 	RULE_COUNT,    /* count at the endpoint */
 	RULE_NEVER,    /* leave the source address as the link says, except 127/8 */
 	RULE_AUTO,     /* leave the source address where the reply comes back anyway */
 	RULE_MASQUERADE,
 	RULE_GUARD,   /* what route_localnet would let in */
 	RULE_BALANCE, /* draw a slot, translate to its endpoint */
-	RULE_HOLD,    /* no endpoints, TCP: the SYN is kept back, and comes again */
+	RULE_DROP,    /* no endpoints, TCP: the SYN is kept back, and comes again; or a refusal */
 	RULE_RESET,   /* no endpoints, TCP */
 	RULE_REJECT,  /* no endpoints, anything else */
+	/* Affinity, and how links whose choice does not vary by itself come to another endpoint: */
+	RULE_STICK_TCP, /* translate to the endpoint that the client has */
+	RULE_STICK_UDP,
+	RULE_REMEMBER,	/* the client has this endpoint */
+	RULE_TRYING,	/* remember the attempt */
+	RULE_FORGET,	/* an attempt that comes again: the client no longer has an endpoint */
+	RULE_ELSEWHERE, /* an attempt that comes again: draw at random */
+	/* Connections that an endpoint refuses: */
+	RULE_REFUSED,	    /* a TCP RST that answers a SYN */
+	RULE_UNREACHABLE,   /* the same of routers and firewalls */
+	RULE_REFUSAL,	    /* of one of our links */
+	RULE_NORETRY,	    /* that does not want a retry */
+	RULE_RETRYING,	    /* is being retried */
+	RULE_TRIED,	    /* was retried for long enough */
+	RULE_NOTE_TRIED,    /* is retried from now on */
+	RULE_NOTE_RETRYING, /* is retried from now on, for so long */
+	RULE_COUNT_REFUSAL,
 };
-#define RULE_FORMS (RULE_REJECT + 1)
+#define RULE_FORMS (RULE_COUNT_REFUSAL + 1)
+
+/*
+ * A refused connection attempt is retried for RETRYING_S, then its next refusal reaches the client. That was tried is
+ * remembered for TRIED_S, longer than TCP waits between two SYNs by then. An attempt is remembered for TRYING_S.
+ */
+#define RETRYING_S 15
+#define TRIED_S 45
+#define TRYING_S 10
+#define REFUSALS_S 86400 /* counters of refusals go after a day without any */
 
 struct rule {
-	uint8_t form;	/* enum rule_form */
-	uint8_t family; /* 0 where the form is the same for both */
-	/* RULE_BALANCE only: */
-	uint8_t balance; /* enum balance */
-	uint16_t shard;
-	uint32_t modulus, offset;
+	uint8_t form;	 /* enum rule_form */
+	uint8_t family;	 /* 0 where the form is the same for both */
+	uint8_t balance; /* enum balance; RULE_BALANCE only */
+	uint16_t shard;	 /* RULE_BALANCE, RULE_ELSEWHERE; the map's number: RULE_STICK_*, RULE_REMEMBER, RULE_FORGET */
+	uint32_t modulus, offset; /* RULE_BALANCE, RULE_ELSEWHERE */
+	uint32_t seconds;	  /* RULE_REMEMBER: for how long */
+	const char *timeout;	  /* RULE_TIMEOUT: the object's name */
 };
 
 /* The rule in nft's words; for people and messages. */
-#define RULE_TEXT 256
+#define RULE_TEXT 320
 const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT]);
 
 struct hook {
@@ -103,8 +148,9 @@ struct hook {
 	int32_t priority;
 };
 
-#define CHAIN_RULES_MAX 5
+#define CHAIN_RULES_MAX 6
 #define CHAIN_NAME_PREFIX "link-"
+#define POLICY_NAME_PREFIX "policy-"
 
 struct chain {
 	const char *name;
@@ -115,12 +161,15 @@ struct chain {
 	struct rule rules[CHAIN_RULES_MAX];
 };
 
+/* Conntrack's patience with TCP connections. */
 struct timeout {
+	const char *name; /* its identity; a link's own says its seconds, too, since an object cannot be changed */
 	uint8_t family;
+	uint32_t seconds; /* an unanswered SYN is forgotten after this; 0 = as the kernel does by default */
 };
 
-#define TIMEOUT_NAME_TEXT 8
-const char *timeout_name(struct timeout timeout, char buffer[TIMEOUT_NAME_TEXT]);
+/* The one for links that have none of their own; theirs are "retry4-LINK-30s". */
+const char *timeout_default_name(uint8_t family);
 
 struct ruleset {
 	bool table;	    /* the table itself is there */

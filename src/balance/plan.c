@@ -111,6 +111,8 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 		.listen = conf->listen,
 		.balance = conf->balance,
 		.masquerade = conf->masquerade,
+		.retry_s = conf->retry_s,
+		.affinity_s = conf->affinity_s,
 		.shard = shard,
 		.endpoints = endpoints_ref(endpoints),
 	};
@@ -125,6 +127,23 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 	free(weights);
 	free(shares);
 	*ret = plan;
+}
+
+bool plan_is_hashed(const struct link_plan *plan)
+{
+	(void)plan;
+	return false; /* neither numgen is */
+}
+
+bool plan_is_in_rotation(const struct link_plan *plan, const struct ip_port *endpoint)
+{
+	const struct endpoint *found = endpoints_find_address(plan->endpoints, endpoint);
+
+	for (uint32_t i = plan->slots.before; found && i < plan->slots.before + plan->slots.count; i++) {
+		if (plan->slots.owner[i] == (uint32_t)(found - plan->endpoints->items))
+			return true;
+	}
+	return false;
 }
 
 void plan_clear(struct link_plan *plan)

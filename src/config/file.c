@@ -50,6 +50,16 @@ static int read_text(struct reader *reader, const char *where, const cJSON *valu
 	return 0;
 }
 
+/* The value of a link's key as text; a truth value may stand without quotes where the key takes one. */
+static int read_value(struct reader *reader, const struct key *key, const char *where, const cJSON *value, char **ret,
+		      struct error *err)
+{
+	if (!(key->flags & KEY_TRUTH) || !cJSON_IsBool(value))
+		return read_text(reader, where, value, key->values, ret, err);
+	*ret = arena_strdup(reader->draft->arena, cJSON_IsTrue(value) ? "true" : "false");
+	return 0;
+}
+
 static int read_list(struct reader *reader, const char *where, const cJSON *list, const char *accepted, read_fn read,
 		     struct error *err)
 {
@@ -120,8 +130,8 @@ static int set_keys(struct reader *reader, struct link_draft *link, const cJSON 
 	cJSON_ArrayForEach (item, object) {
 		r = key_find(link_keys, item->string, filter, &key, err);
 		if (r == 0)
-			r = read_text(reader, member_place(reader, link->conf.origin, key->name), item, key->values,
-				      &text, err);
+			r = read_value(reader, key, member_place(reader, link->conf.origin, key->name), item, &text,
+				       err);
 		if (r == 0)
 			r = draft_set(link, key, text, err);
 		if (r < 0)

@@ -179,6 +179,37 @@ static int set_hold_for(const struct key *key, struct link_conf *link, char *tex
 	return parse_duration(text, &link->hold_for_ms) < 0 ? refuse_value(key, text, err) : 0;
 }
 
+/* A duration of whole seconds, at least one. */
+static int parse_seconds(const char *text, uint32_t *ret)
+{
+	uint32_t ms;
+
+	if (parse_duration(text, &ms) < 0 || !ms || ms % 1000)
+		return -EINVAL;
+	*ret = ms / 1000;
+	return 0;
+}
+
+static int set_affinity(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	if (strcmp(text, "off") == 0)
+		link->affinity_s = 0;
+	else if (parse_seconds(text, &link->affinity_s) < 0)
+		return refuse_value(key, text, err);
+	return 0;
+}
+
+static int set_retry(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	if (strcmp(text, "true") == 0)
+		link->retry_s = RETRY_DEFAULT_S;
+	else if (strcmp(text, "false") == 0)
+		link->retry_s = 0;
+	else if (parse_seconds(text, &link->retry_s) < 0)
+		return refuse_value(key, text, err);
+	return 0;
+}
+
 const struct key top_keys[] = {
 	{"registry", REGISTRY_FORM, "none", "the registry of links that name none", 0, NULL},
 	{"registries", REGISTRIES_FORM, "none", "registries that links choose by name", 0, NULL},
@@ -213,9 +244,10 @@ const struct key link_keys[] = {
 	 KEY_IN_DEFAULTS, set_balance},
 	{"masquerade", "auto, always, never", "auto", "hide the client's address; auto: where replies would get lost",
 	 KEY_IN_DEFAULTS, set_masquerade},
-	{"affinity", "duration", "off", "a client keeps its endpoint; ends with the endpoint", KEY_LATER, NULL},
-	{"retry", "true, false, whole seconds", "1s", "a new connection tries another endpoint after it", KEY_LATER,
-	 NULL},
+	{"affinity", AFFINITY_FORM, "off", "a client keeps its endpoint until it is idle for so long", KEY_IN_DEFAULTS,
+	 set_affinity},
+	{"retry", RETRY_FORM, "true", "no answer for so long: go elsewhere (true: 1s)", KEY_IN_DEFAULTS | KEY_TRUTH,
+	 set_retry},
 	{"on_empty", "reject, hold, keep", "reject", "no endpoints: refuse, keep TCP's SYNs back, keep the last ones",
 	 KEY_IN_DEFAULTS, set_on_empty},
 	{"hold_for", DURATION_FORM, "10s", "how long on_empty=hold keeps them back, also at start", KEY_IN_DEFAULTS,

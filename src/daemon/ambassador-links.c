@@ -37,6 +37,11 @@ struct shards *shards_of(struct ambassador *ambassador, const struct listen *lis
 	return &ambassador->shards[listen->at.addr.family == AF_INET6];
 }
 
+struct shards *affinities_of(struct ambassador *ambassador, const struct listen *listen)
+{
+	return &ambassador->affinities[listen->at.addr.family == AF_INET6];
+}
+
 void shard_take(struct shards *shards, uint16_t shard)
 {
 	while (shards->count <= shard) {
@@ -46,10 +51,10 @@ void shard_take(struct shards *shards, uint16_t shard)
 	shards->used[shard]++;
 }
 
-uint16_t shard_find(const struct shards *shards)
+uint16_t shard_find(const struct shards *shards, uint16_t limit)
 {
 	for (size_t i = shards->count; i-- > 0;) { /* the last ones are the likeliest to have room */
-		if (shards->used[i] < LINKS_PER_SHARD)
+		if (shards->used[i] < limit)
 			return (uint16_t)i;
 	}
 	return (uint16_t)shards->count;

@@ -41,12 +41,17 @@ struct ambassador_totals ambassador_count(const struct ambassador *ambassador)
 /* Counters by (listen, endpoint), as the kernel's dump brings them. */
 struct counter {
 	uint8_t key[ELEM_KEY_MAX];
-	uint64_t connections;
+	uint64_t count;
 	UT_hash_handle hh;
 };
 
 struct counters {
 	struct counter *by_key;
+};
+
+/* What the kernel counts at endpoints. */
+struct counts {
+	struct counters connections, refusals;
 };
 
 static void make_counter_key(const struct listen *listen, const struct ip_port *endpoint, uint8_t key[ELEM_KEY_MAX])
@@ -59,13 +64,13 @@ static void make_counter_key(const struct listen *listen, const struct ip_port *
 	field_put_port(key, &offset, endpoint->port);
 }
 
-static void on_counter(void *context, const struct listen *listen, const struct ip_port *endpoint, uint64_t connections)
+static void on_counter(void *context, const struct listen *listen, const struct ip_port *endpoint, uint64_t count)
 {
 	struct counter *counter = xcalloc(1, sizeof(*counter));
 	struct counters *counters = context;
 
 	make_counter_key(listen, endpoint, counter->key);
-	counter->connections = connections;
+	counter->count = count;
 	HASH_ADD(hh, counters->by_key, key, ELEM_KEY_MAX, counter);
 }
 
@@ -79,7 +84,7 @@ static uint64_t find_counter(const struct counters *counters, const struct liste
 		return 0;
 	make_counter_key(listen, endpoint, key);
 	HASH_FIND(hh, counters->by_key, key, ELEM_KEY_MAX, counter);
-	return counter ? counter->connections : 0;
+	return counter ? counter->count : 0;
 }
 
 static void clear_counters(struct counters *counters)
@@ -92,18 +97,20 @@ static void clear_counters(struct counters *counters)
 	}
 }
 
-static void describe_link(const struct link *link, const struct counters *counters,
+static void describe_link(const struct link *link, const struct counts *counts,
 			  void (*each)(void *context, const struct link_status *status), void *context)
 {
 	const struct service *service = link->subscription.service;
 	const struct endpoints *endpoints = link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
 	enum standing *standing = xcalloc(endpoints->count + 1, sizeof(*standing));
 	uint64_t *connections = xcalloc(endpoints->count + 1, sizeof(*connections));
+	uint64_t *refusals = xcalloc(endpoints->count + 1, sizeof(*refusals));
 	struct link_status status = {
 		.conf = link->conf,
 		.endpoints = endpoints,
 		.standing = standing,
 		.connections = connections,
+		.refusals = refusals,
 		.installed = link->installed,
 		.holding = link->installed && link->plan.hold,
 		.keeping = link->keeping,
@@ -115,28 +122,42 @@ static void describe_link(const struct link *link, const struct counters *counte
 				     : NULL,
 	};
 
-	for (uint32_t i = 0; i < endpoints->count; i++)
-		connections[i] = find_counter(counters, &link->conf->listen, &endpoints->items[i].at);
+	for (uint32_t i = 0; i < endpoints->count; i++) {
+		connections[i] = find_counter(&counts->connections, &link->conf->listen, &endpoints->items[i].at);
+		refusals[i] = find_counter(&counts->refusals, &link->conf->listen, &endpoints->items[i].at);
+	}
 	each(context, &status);
 	endpoints_unref(endpoints);
 	free(standing);
 	free(connections);
+	free(refusals);
+}
+
+static void read_counts(struct ambassador *ambassador, struct counts *ret)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+
+	*ret = (struct counts){0};
+	for (size_t i = 0; ambassador->nft && i < ARRAY_SIZE(families); i++) {
+		nft_read_counters(ambassador->nft, (struct set_id){SET_ENDPOINTS, families[i], 0}, on_counter,
+				  &ret->connections);
+		nft_read_counters(ambassador->nft, (struct set_id){SET_REFUSALS, families[i], 0}, on_counter,
+				  &ret->refusals);
+	}
 }
 
 void ambassador_status(struct ambassador *ambassador, void (*each)(void *context, const struct link_status *status),
 		       void *context)
 {
-	struct counters counters = {0};
+	struct counts counts;
 
-	if (ambassador->nft) {
-		nft_read_counters(ambassador->nft, AF_INET, on_counter, &counters);
-		nft_read_counters(ambassador->nft, AF_INET6, on_counter, &counters);
-	}
+	read_counts(ambassador, &counts);
 	for (size_t i = 0; i < ambassador->conf->n_links; i++) {
 		const struct link *link = link_find(ambassador, &ambassador->conf->links[i].listen);
 
 		if (link && link->conf)
-			describe_link(link, &counters, each, context);
+			describe_link(link, &counts, each, context);
 	}
-	clear_counters(&counters);
+	clear_counters(&counts.connections);
+	clear_counters(&counts.refusals);
 }

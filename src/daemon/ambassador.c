@@ -165,8 +165,10 @@ void ambassador_free(struct ambassador *ambassador)
 	uv_close((uv_handle_t *)ambassador->presence, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
 	footprint_clear(&ambassador->footprint);
-	free(ambassador->shards[0].used);
-	free(ambassador->shards[1].used);
+	for (size_t i = 0; i < ARRAY_SIZE(ambassador->shards); i++) {
+		free(ambassador->shards[i].used);
+		free(ambassador->affinities[i].used);
+	}
 	free(ambassador->netns);
 	free(ambassador->error);
 	free(ambassador->footprint_error);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
+#include "daemon/clients.h"
 #include "daemon/footprint.h"
 #include "daemon/round.h"
 #include "kernel/nft.h"
@@ -95,6 +96,8 @@ static void adopt_link(struct ambassador *ambassador, struct recovery *recovery,
 	link->installed = recovery_plan(recovery, link->conf, &link->plan);
 	if (link->installed && link->plan.slots.count)
 		shard_take(shards_of(ambassador, &link->plan.listen), link->plan.shard);
+	if (link->installed && link->plan.affinity_s)
+		shard_take(affinities_of(ambassador, &link->plan.listen), link->plan.affinity_map);
 }
 
 /* Links without slots are in no map that the kernel could tell: they take what room the others leave. */
@@ -106,7 +109,7 @@ static void place_empty_links(struct ambassador *ambassador)
 		if (!link->installed || link->plan.slots.count)
 			continue;
 		shards = shards_of(ambassador, &link->plan.listen);
-		link->plan.shard = shard_find(shards);
+		link->plan.shard = shard_find(shards, LINKS_PER_SHARD);
 		shard_take(shards, link->plan.shard);
 	}
 }
@@ -116,6 +119,7 @@ static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
 	struct recovery *recovery = recovery_new(kernel);
 
 	ambassador->shards[0].count = ambassador->shards[1].count = 0;
+	ambassador->affinities[0].count = ambassador->affinities[1].count = 0;
 	for (struct link *link = ambassador->links, *next; link; link = next) {
 		next = link->hh.next;
 		if (link->removed)
@@ -167,6 +171,7 @@ static int resynchronise(struct ambassador *ambassador, struct changelog_sums *s
 	}
 	code = plan_footprint(ambassador, &round.footprint, err);
 	compile_everything(ambassador, &round);
+	clients_keep(&round);
 	if (code == 0)
 		code = carry_out_footprint(ambassador, &round, err);
 	if (code == 0)

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/clients.h"
 #include "daemon/footprint.h"
 #include "kernel/conntrack.h"
 #include "kernel/nft.h"
@@ -74,6 +75,24 @@ static void note_emptiness(struct link *link, const struct link_plan *next, uint
 		ambassador_hold_for(link->ambassador, left);
 }
 
+/* While it is in a round, a link has the number of its present plan and that of its next one, often the same. */
+static void take_affinity(struct member *member)
+{
+	const struct link *link = member->link;
+	struct shards *affinities = affinities_of(link->ambassador, &member->next.listen);
+
+	member->next.affinity_map = link->installed && link->plan.affinity_s
+					    ? link->plan.affinity_map
+					    : shard_find(affinities, LINKS_PER_AFFINITY_MAP);
+	shard_take(affinities, member->next.affinity_map);
+}
+
+static void drop_affinity(struct ambassador *ambassador, const struct link_plan *plan)
+{
+	if (plan->affinity_s)
+		affinities_of(ambassador, &plan->listen)->used[plan->affinity_map]--;
+}
+
 static void plan_member(struct member *member)
 {
 	struct link *link = member->link;
@@ -85,7 +104,8 @@ static void plan_member(struct member *member)
 	member->wanted = !link->removed;
 	if (!member->wanted)
 		return;
-	shard = link->installed ? link->plan.shard : shard_find(shards_of(ambassador, &link->conf->listen));
+	shard = link->installed ? link->plan.shard
+				: shard_find(shards_of(ambassador, &link->conf->listen), LINKS_PER_SHARD);
 	endpoints = wanted_endpoints(link);
 	left = hold_left(link);
 	plan_next(link->installed ? &link->plan : NULL, link->conf, endpoints, shard, left > 0, &member->next);
@@ -93,6 +113,8 @@ static void plan_member(struct member *member)
 	endpoints_unref(endpoints);
 	if (!link->installed)
 		shard_take(shards_of(ambassador, &link->conf->listen), shard);
+	if (member->next.affinity_s)
+		take_affinity(member);
 }
 
 void round_add(struct round *round, struct link *link)
@@ -107,6 +129,8 @@ static void give_up_member(struct ambassador *ambassador, struct member *member)
 {
 	if (member->wanted && !member->link->installed)
 		shards_of(ambassador, &member->next.listen)->used[member->next.shard]--;
+	if (member->wanted)
+		drop_affinity(ambassador, &member->next);
 }
 
 /* How many of the round's members come new into a shard, and how many leave it for good? */
@@ -128,7 +152,9 @@ static void count_moves(const struct round *round, uint8_t family, uint16_t shar
 static bool has_shard(const struct ruleset *ruleset, uint8_t family, uint16_t shard)
 {
 	for (size_t i = 0; i < ruleset->n_sets; i++) {
-		if (ruleset->sets[i].family == family && ruleset->sets[i].shard == shard)
+		const struct set_id *set = &ruleset->sets[i];
+
+		if (set->type == SET_SLOTS && set->family == family && set->shard == shard)
 			return true;
 	}
 	return false;
@@ -364,6 +390,7 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 	if (link->installed) {
 		if (!member->wanted)
 			shards_of(ambassador, &link->plan.listen)->used[link->plan.shard]--;
+		drop_affinity(ambassador, &link->plan);
 		plan_clear(&link->plan);
 	}
 	link->installed = member->wanted;
@@ -399,6 +426,7 @@ int round_carry_out(struct ambassador *ambassador, struct round *round, struct e
 {
 	int code;
 
+	clients_end(ambassador, round);
 	ruleset_diff(&round->have, &round->want, &round->changes);
 	round->sums.changes += round->changes.count;
 	if (ambassador->options.dry_run)
@@ -412,6 +440,7 @@ int round_carry_out(struct ambassador *ambassador, struct round *round, struct e
 	round->sums.acknowledged = uv_hrtime();
 	if (!ambassador->options.dry_run) {
 		end_flows(ambassador, round);
+		clients_sweep(ambassador, round);
 		log_members(ambassador, round);
 	}
 	for (size_t i = 0; i < round->count; i++)

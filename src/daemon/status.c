@@ -78,6 +78,7 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	cJSON_AddStringToObject(object, "state", endpoint_state(status->standing[index]));
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status->standing[index]));
 	cJSON_AddNumberToObject(object, "connections", (double)status->connections[index]);
+	cJSON_AddNumberToObject(object, "retried", (double)status->refusals[index]);
 	return object;
 }
 

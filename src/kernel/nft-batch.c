@@ -93,12 +93,12 @@ static void add_table_message(struct batch *batch, uint16_t type, uint16_t flags
 }
 
 /*
- * Conntrack's time limits for our TCP connections, in seconds. An unanswered SYN is forgotten after one second, so
- * TCP's own retransmission is balanced anew; closed connections go early, since the default of 120 s would run out
- * of source ports at a few thousand connections a second. The others are the kernel's defaults.
+ * Conntrack's time limits for our TCP connections, in seconds. Closed connections go early, since the default of 120 s
+ * would run out of source ports at a few thousand connections a second. The others are the kernel's defaults, but for
+ * that of an unanswered SYN: when that is over, TCP's own retransmission is balanced anew.
  */
 static const uint32_t tcp_timeouts[NFTNL_CTTIMEOUT_ARRAY_MAX] = {
-	[NFTNL_CTTIMEOUT_TCP_SYN_SENT] = 1,	    [NFTNL_CTTIMEOUT_TCP_SYN_RECV] = 60,
+	[NFTNL_CTTIMEOUT_TCP_SYN_SENT] = 120,	    [NFTNL_CTTIMEOUT_TCP_SYN_RECV] = 60,
 	[NFTNL_CTTIMEOUT_TCP_ESTABLISHED] = 432000, [NFTNL_CTTIMEOUT_TCP_FIN_WAIT] = 120,
 	[NFTNL_CTTIMEOUT_TCP_CLOSE_WAIT] = 60,	    [NFTNL_CTTIMEOUT_TCP_LAST_ACK] = 30,
 	[NFTNL_CTTIMEOUT_TCP_TIME_WAIT] = 5,	    [NFTNL_CTTIMEOUT_TCP_CLOSE] = 1,
@@ -106,26 +106,44 @@ static const uint32_t tcp_timeouts[NFTNL_CTTIMEOUT_ARRAY_MAX] = {
 	[NFTNL_CTTIMEOUT_TCP_UNACK] = 300,
 };
 
+static void describe_timeout(struct nftnl_obj *object, const struct timeout *timeout)
+{
+	uint32_t limits[NFTNL_CTTIMEOUT_ARRAY_MAX];
+
+	memcpy(limits, tcp_timeouts, sizeof(limits));
+	if (timeout->seconds)
+		limits[NFTNL_CTTIMEOUT_TCP_SYN_SENT] = timeout->seconds;
+	nftnl_obj_set_u16(object, NFTNL_OBJ_CT_TIMEOUT_L3PROTO,
+			  timeout->family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	nftnl_obj_set_u8(object, NFTNL_OBJ_CT_TIMEOUT_L4PROTO, IPPROTO_TCP);
+	nftnl_obj_set_data(object, NFTNL_OBJ_CT_TIMEOUT_ARRAY, limits, sizeof(limits));
+}
+
 static void add_timeout(struct batch *batch, const struct change *change)
 {
 	const struct timeout *timeout = change->object;
 	struct nlmsghdr *header = open_message(batch, change->add ? NFT_MSG_NEWOBJ : NFT_MSG_DELOBJ,
 					       change->add ? NLM_F_CREATE : 0, change);
 	struct nftnl_obj *object = need(nftnl_obj_alloc());
-	char name[TIMEOUT_NAME_TEXT];
 
 	nftnl_obj_set_str(object, NFTNL_OBJ_TABLE, TABLE_NAME);
-	nftnl_obj_set_str(object, NFTNL_OBJ_NAME, timeout_name(*timeout, name));
+	nftnl_obj_set_str(object, NFTNL_OBJ_NAME, timeout->name);
 	nftnl_obj_set_u32(object, NFTNL_OBJ_TYPE, NFT_OBJECT_CT_TIMEOUT);
-	if (change->add) {
-		nftnl_obj_set_u16(object, NFTNL_OBJ_CT_TIMEOUT_L3PROTO,
-				  timeout->family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
-		nftnl_obj_set_u8(object, NFTNL_OBJ_CT_TIMEOUT_L4PROTO, IPPROTO_TCP);
-		nftnl_obj_set_data(object, NFTNL_OBJ_CT_TIMEOUT_ARRAY, tcp_timeouts, sizeof(tcp_timeouts));
-	}
+	if (change->add)
+		describe_timeout(object, timeout);
 	nftnl_obj_nlmsg_build_payload(header, object);
 	nftnl_obj_free(object);
 	close_message(batch, header);
+}
+
+static bool is_anonymous(struct set_id set)
+{
+	return set.type == SET_PROTOCOLS || set.type == SET_REFUSERS;
+}
+
+static bool is_map(struct set_id set)
+{
+	return set_has_verdicts(set) || set_data_size(set);
 }
 
 static uint32_t concat_type(const uint32_t *types, size_t n)
@@ -141,24 +159,34 @@ static uint32_t key_type(struct set_id set)
 {
 	uint32_t address = set.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR;
 	const uint32_t fields[] = {TYPE_INET_PROTOCOL, address, TYPE_INET_SERVICE, address, TYPE_INET_SERVICE};
+	const uint32_t attempt_fields[] = {address, TYPE_INET_SERVICE, address, TYPE_INET_SERVICE};
 	const uint32_t slot_fields[] = {TYPE_INET_PROTOCOL, address, TYPE_INET_SERVICE, TYPE_NUMGEN};
 
 	switch ((enum set_type)set.type) {
 	case SET_PROTOCOLS:
+	case SET_REFUSERS:
 		return TYPE_INET_PROTOCOL;
 	case SET_LOCALNET:
 		return TYPE_IFNAME;
 	case SET_ADDRESSES:
+	case SET_AFFINITY:
 		return address;
 	case SET_SERVICES:
 	case SET_LINKS:
 	case SET_ALWAYS:
 	case SET_NEVER:
+	case SET_POLICIES:
+	case SET_NORETRY:
 		return concat_type(fields, 3);
 	case SET_SLOTS:
 		return concat_type(slot_fields, 4);
 	case SET_ENDPOINTS:
+	case SET_REFUSALS:
 		return concat_type(fields, 5);
+	case SET_TRYING:
+	case SET_RETRYING:
+	case SET_TRIED:
+		return concat_type(attempt_fields, 4);
 	}
 	return 0;
 }
@@ -220,13 +248,14 @@ static void put_slots_typeof(struct nftnl_udata_buf *buf, struct set_id set)
 static void put_set_udata(struct nftnl_set *object, struct set_id set)
 {
 	struct nftnl_udata_buf *buf = need(nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN));
-	bool plain = set.type == SET_ADDRESSES, host = set.type == SET_LOCALNET || set.type == SET_PROTOCOLS;
+	bool plain = set.type == SET_ADDRESSES || set.type == SET_AFFINITY;
+	bool host = set.type == SET_LOCALNET || is_anonymous(set);
 
 	nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_KEYBYTEORDER,
 			    plain  ? BYTEORDER_NETWORK
 			    : host ? BYTEORDER_HOST
 				   : BYTEORDER_NONE);
-	if (set.type == SET_SERVICES || set.type == SET_SLOTS)
+	if (is_map(set))
 		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATABYTEORDER, BYTEORDER_NONE);
 	if (set.type == SET_SLOTS) {
 		put_slots_typeof(buf, set);
@@ -240,14 +269,18 @@ static uint32_t data_type(struct set_id set)
 {
 	const uint32_t fields[] = {set.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR, TYPE_INET_SERVICE};
 
-	return set.type == SET_SERVICES ? TYPE_VERDICT : concat_type(fields, 2);
+	return set_has_verdicts(set) ? TYPE_VERDICT : concat_type(fields, 2);
 }
 
 static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t id)
 {
-	uint32_t flags = set.type == SET_PROTOCOLS ? NFT_SET_ANONYMOUS | NFT_SET_CONSTANT : 0;
+	uint32_t flags = is_anonymous(set) ? NFT_SET_ANONYMOUS | NFT_SET_CONSTANT : 0;
 
-	if (set.type == SET_SERVICES || set.type == SET_SLOTS) {
+	if (set_is_dynamic(set)) {
+		flags |= NFT_SET_EVAL | NFT_SET_TIMEOUT;
+		nftnl_set_set_u32(object, NFTNL_SET_DESC_SIZE, DYNAMIC_SET_SIZE);
+	}
+	if (is_map(set)) {
 		flags |= NFT_SET_MAP;
 		nftnl_set_set_u32(object, NFTNL_SET_DATA_TYPE, data_type(set));
 		nftnl_set_set_u32(object, NFTNL_SET_DATA_LEN, (uint32_t)set_data_size(set));
@@ -256,7 +289,7 @@ static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t i
 	nftnl_set_set_u32(object, NFTNL_SET_KEY_TYPE, key_type(set));
 	nftnl_set_set_u32(object, NFTNL_SET_KEY_LEN, (uint32_t)set_key_size(set));
 	nftnl_set_set_u32(object, NFTNL_SET_ID, id);
-	if (set.type == SET_ENDPOINTS)
+	if (set.type == SET_ENDPOINTS || set.type == SET_REFUSALS)
 		nftnl_set_add_expr(object, need(nftnl_expr_alloc("counter")));
 	put_set_udata(object, set);
 }
@@ -307,7 +340,7 @@ static struct nlattr *open_elements(struct batch *batch, struct set_id set, bool
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, TABLE_NAME);
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set_name(set, name));
 	/* Only an anonymous set needs its id: the kernel finds ids by walking the transaction, names by hashing. */
-	if (set.type == SET_PROTOCOLS)
+	if (is_anonymous(set))
 		mnl_attr_put_u32(header, NFTA_SET_ELEM_LIST_SET_ID, htonl(id));
 	*ret_header = header;
 	return mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -328,7 +361,8 @@ static void put_elem(struct nlmsghdr *header, const struct elem *elem, bool add,
 
 	nftnl_set_elem_set(object, NFTNL_SET_ELEM_KEY, elem->key, (uint32_t)set_key_size(elem->set));
 	if (elem->chain) {
-		nftnl_set_elem_set_u32(object, NFTNL_SET_ELEM_VERDICT, (uint32_t)NFT_GOTO);
+		nftnl_set_elem_set_u32(object, NFTNL_SET_ELEM_VERDICT,
+				       (uint32_t)(elem->set.type == SET_POLICIES ? NFT_JUMP : NFT_GOTO));
 		nftnl_set_elem_set_str(object, NFTNL_SET_ELEM_CHAIN, elem->chain);
 	} else if (set_data_size(elem->set)) {
 		nftnl_set_elem_set(object, NFTNL_SET_ELEM_DATA, elem->data, (uint32_t)set_data_size(elem->set));
@@ -339,19 +373,22 @@ static void put_elem(struct nlmsghdr *header, const struct elem *elem, bool add,
 	nftnl_set_elem_free(object);
 }
 
-/* An anonymous { tcp, udp }, for the rule that follows. */
-static void add_protocols(struct batch *batch, const struct change *change)
+/* An anonymous set of protocols, for the rule that follows. */
+static void add_protocols(struct batch *batch, enum set_type type, const struct change *change)
 {
 	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
-	const struct set_id set = {.type = SET_PROTOCOLS};
+	static const uint8_t refusers[] = {IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_ICMPV6};
+	const uint8_t *members = type == SET_PROTOCOLS ? protocols : refusers;
+	size_t count = type == SET_PROTOCOLS ? ARRAY_SIZE(protocols) : ARRAY_SIZE(refusers);
+	const struct set_id set = {.type = (uint8_t)type};
 	uint32_t id = batch->next_set_id;
 	struct nlmsghdr *header;
 	struct nlattr *nest;
 
 	add_set_message(batch, set, true, change);
 	nest = open_elements(batch, set, true, id, change, &header);
-	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
-		struct elem elem = {.set = set, .key = {protocols[i]}};
+	for (size_t i = 0; i < count; i++) {
+		struct elem elem = {.set = set, .key = {members[i]}};
 
 		put_elem(header, &elem, true, (int)i + 1);
 	}
@@ -364,14 +401,15 @@ static void add_rule(struct batch *batch, const struct chain *chain, const struc
 {
 	uint32_t id = batch->next_set_id;
 	struct nftnl_rule *object = need(nftnl_rule_alloc());
+	enum set_type protocols;
 	struct nlmsghdr *header;
 
-	for (uint32_t i = nft_rule_anonymous_sets(rule); i > 0; i--)
-		add_protocols(batch, change);
+	if (nft_rule_anonymous_set(rule, &protocols))
+		add_protocols(batch, protocols, change);
 	header = open_message(batch, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, change);
 	nftnl_rule_set_str(object, NFTNL_RULE_TABLE, TABLE_NAME);
 	nftnl_rule_set_str(object, NFTNL_RULE_CHAIN, chain->name);
-	nft_rule_expressions(rule, &id, object);
+	nft_rule_expressions(rule, id, object);
 	nftnl_rule_nlmsg_build_payload(header, object);
 	nftnl_rule_free(object);
 	close_message(batch, header);

@@ -3,21 +3,25 @@
 
 #include <arpa/inet.h>
 #include <libnftnl/expr.h>
+#include <linux/icmp.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
+#include <netinet/icmp6.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Offsets in the headers that the payload expression reads. */
-enum { IP_SADDR = 12, IP_DADDR = 16, IP6_SADDR = 8, IP6_DADDR = 24, TRANSPORT_DPORT = 2 };
+enum { IP_SADDR = 12, IP_DADDR = 16, IP6_SADDR = 8, IP6_DADDR = 24 };
+enum { TRANSPORT_SPORT = 0, TRANSPORT_DPORT = 2, TCP_SEQUENCE = 4, TCP_FLAGS = 13, ICMP_TYPE = 0, ICMP_CODE = 1 };
+enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
 
 struct builder {
 	struct nftnl_rule *rule;
-	uint32_t *anonymous_id;
+	uint32_t anonymous_id;
 	bool is6;
 };
 
@@ -119,14 +123,19 @@ static void match_tcp(const struct builder *b)
 	add_cmp_byte(b, NFT_CMP_EQ, IPPROTO_TCP);
 }
 
-/* meta l4proto { tcp, udp }: nft needs it in front to print, and read again, a port of a connection's tuple. */
-static void match_tcp_udp(const struct builder *b)
+/* meta l4proto { ... }: nft needs it in front to print, and read again, a port of a connection's tuple. */
+static void match_protocols(const struct builder *b, enum set_type protocols)
 {
 	struct nftnl_expr *lookup;
 
 	add_meta(b, NFT_META_L4PROTO, 0);
-	lookup = add_lookup(b, SET_PROTOCOLS, 0);
-	nftnl_expr_set_u32(lookup, NFTNL_EXPR_LOOKUP_SET_ID, (*b->anonymous_id)++);
+	lookup = add_lookup(b, protocols, 0);
+	nftnl_expr_set_u32(lookup, NFTNL_EXPR_LOOKUP_SET_ID, b->anonymous_id);
+}
+
+static void match_tcp_udp(const struct builder *b)
+{
+	match_protocols(b, SET_PROTOCOLS);
 }
 
 static void load_saddr(const struct builder *b, uint32_t word)
@@ -142,6 +151,29 @@ static void load_daddr(const struct builder *b, uint32_t word)
 static void load_dport(const struct builder *b, uint32_t word)
 {
 	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TRANSPORT_DPORT, 2, word);
+}
+
+static void load_sport(const struct builder *b, uint32_t word)
+{
+	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TRANSPORT_SPORT, 2, word);
+}
+
+/* A connection attempt as its client sees it, from its SYN. */
+static void load_attempt(const struct builder *b)
+{
+	load_saddr(b, 0);
+	load_sport(b, address_words(b));
+	load_daddr(b, 1 + address_words(b));
+	load_dport(b, 1 + 2 * address_words(b));
+}
+
+/* The same from any packet of its connection. */
+static void load_original_attempt(const struct builder *b)
+{
+	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_ORIGINAL, 0);
+	add_ct(b, NFT_CT_PROTO_SRC, IP_CT_DIR_ORIGINAL, address_words(b));
+	add_ct(b, b->is6 ? NFT_CT_DST_IP6 : NFT_CT_DST_IP, IP_CT_DIR_ORIGINAL, 1 + address_words(b));
+	add_ct(b, NFT_CT_PROTO_DST, IP_CT_DIR_ORIGINAL, 1 + 2 * address_words(b));
 }
 
 /* The packet's protocol, destination and port, as key of a first packet. */
@@ -179,18 +211,25 @@ static void build_dispatch(const struct builder *b)
 	nftnl_expr_set_u32(add_lookup(b, SET_SERVICES, 0), NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
 }
 
+/* Any of the bits in `mask` of what the register has: the register becomes them. */
+static void add_mask(const struct builder *b, const void *mask, uint32_t length)
+{
+	const uint32_t zero = 0;
+	struct nftnl_expr *expr = add(b, "bitwise");
+
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_SREG, reg(0));
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_DREG, reg(0));
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_LEN, length);
+	nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_MASK, mask, length);
+	nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_XOR, &zero, length);
+}
+
 static void build_linked(const struct builder *b)
 {
 	const uint32_t mask = IPS_DST_NAT, zero = 0;
-	struct nftnl_expr *expr;
 
 	add_ct(b, NFT_CT_STATUS, -1, 0);
-	expr = add(b, "bitwise");
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_SREG, reg(0));
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_DREG, reg(0));
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_LEN, sizeof(mask));
-	nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_MASK, &mask, sizeof(mask));
-	nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
+	add_mask(b, &mask, sizeof(mask));
 	add_cmp(b, NFT_CMP_NEQ, &zero, sizeof(zero));
 	match_tcp_udp(b);
 	load_original_key(b);
@@ -198,16 +237,21 @@ static void build_linked(const struct builder *b)
 	add_verdict(b, NFT_GOTO, b->is6 ? "linked6" : "linked4");
 }
 
-static void build_timeout(const struct builder *b)
+static void build_timeout(const struct builder *b, const char *name)
 {
-	struct timeout timeout = {b->is6 ? AF_INET6 : AF_INET};
-	char name[TIMEOUT_NAME_TEXT];
 	struct nftnl_expr *expr;
 
 	match_tcp(b);
 	expr = add(b, "objref");
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_CT_TIMEOUT);
-	nftnl_expr_set_str(expr, NFTNL_EXPR_OBJREF_IMM_NAME, timeout_name(timeout, name));
+	nftnl_expr_set_str(expr, NFTNL_EXPR_OBJREF_IMM_NAME, name);
+}
+
+static void build_policy(const struct builder *b)
+{
+	match_tcp_udp(b);
+	load_original_key(b);
+	nftnl_expr_set_u32(add_lookup(b, SET_POLICIES, 0), NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
 }
 
 static void build_count(const struct builder *b)
@@ -266,21 +310,12 @@ static void build_guard(const struct builder *b)
 	add_verdict(b, NF_DROP, NULL);
 }
 
-static void build_balance(const struct builder *b, const struct rule *rule)
+/* Translates to the address in register 0 and the port behind it. */
+static void add_dnat(const struct builder *b)
 {
+	struct nftnl_expr *expr = add(b, "nat");
 	uint32_t port_word = address_words(b);
-	struct nftnl_expr *expr;
 
-	match_family(b);
-	load_packet_key(b);
-	expr = add(b, "numgen");
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_DREG, reg(2 + address_words(b)));
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_TYPE,
-			   rule->balance == BALANCE_RANDOM ? NFT_NG_RANDOM : NFT_NG_INCREMENTAL);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_MODULUS, rule->modulus);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_OFFSET, rule->offset);
-	nftnl_expr_set_u32(add_lookup(b, SET_SLOTS, rule->shard), NFTNL_EXPR_LOOKUP_DREG, reg(0));
-	expr = add(b, "nat");
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FAMILY, b->is6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MIN, reg(0));
@@ -291,6 +326,197 @@ static void build_balance(const struct builder *b, const struct rule *rule)
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 
+static void add_numgen(const struct builder *b, uint32_t type, const struct rule *rule)
+{
+	struct nftnl_expr *expr = add(b, "numgen");
+
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_DREG, reg(2 + address_words(b)));
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_TYPE, type);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_MODULUS, rule->modulus);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NG_OFFSET, rule->offset);
+}
+
+static void build_balance(const struct builder *b, const struct rule *rule)
+{
+	match_family(b);
+	load_packet_key(b);
+	add_numgen(b, rule->balance == BALANCE_RANDOM ? NFT_NG_RANDOM : NFT_NG_INCREMENTAL, rule);
+	nftnl_expr_set_u32(add_lookup(b, SET_SLOTS, rule->shard), NFTNL_EXPR_LOOKUP_DREG, reg(0));
+	add_dnat(b);
+}
+
+/* nft wants a protocol in front where it translates ports. */
+static void build_stick(const struct builder *b, const struct rule *rule)
+{
+	add_meta(b, NFT_META_L4PROTO, 0);
+	add_cmp_byte(b, NFT_CMP_EQ, rule->form == RULE_STICK_TCP ? IPPROTO_TCP : IPPROTO_UDP);
+	match_family(b);
+	load_saddr(b, 0);
+	nftnl_expr_set_u32(add_lookup(b, SET_AFFINITY, rule->shard), NFTNL_EXPR_LOOKUP_DREG, reg(0));
+	add_dnat(b);
+}
+
+static struct nftnl_expr *add_dynset(const struct builder *b, uint32_t op, struct set_id set, uint32_t seconds)
+{
+	struct nftnl_expr *expr = add(b, "dynset");
+	char name[SET_NAME_TEXT];
+
+	set.family = b->is6 ? AF_INET6 : AF_INET;
+	nftnl_expr_set_str(expr, NFTNL_EXPR_DYNSET_SET_NAME, set_name(set, name));
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_DYNSET_OP, op);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_DYNSET_SREG_KEY, reg(0));
+	/* The kernel reports a time limit even where there is none. */
+	nftnl_expr_set_u64(expr, NFTNL_EXPR_DYNSET_TIMEOUT, (uint64_t)seconds * 1000);
+	return expr;
+}
+
+/* Where data of a dynset begins: nft gives keys and data registers of 16 bytes. */
+static uint32_t behind_address(void)
+{
+	return 4;
+}
+
+static void build_remember(const struct builder *b, const struct rule *rule)
+{
+	const struct set_id set = {.type = SET_AFFINITY, .shard = rule->shard};
+
+	match_tcp_udp(b);
+	match_family(b);
+	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_ORIGINAL, 0);
+	load_daddr(b, behind_address());
+	load_dport(b, behind_address() + address_words(b));
+	nftnl_expr_set_u32(add_dynset(b, NFT_DYNSET_OP_UPDATE, set, rule->seconds), NFTNL_EXPR_DYNSET_SREG_DATA,
+			   reg(behind_address()));
+}
+
+static void match_attempt_again(const struct builder *b)
+{
+	match_tcp(b);
+	match_family(b);
+	load_attempt(b);
+	add_lookup(b, SET_TRYING, 0);
+}
+
+/* The kernel wants data for a map even where it deletes by key. */
+static void build_forget(const struct builder *b, const struct rule *rule)
+{
+	const struct set_id set = {.type = SET_AFFINITY, .shard = rule->shard};
+
+	match_attempt_again(b);
+	load_saddr(b, 0);
+	load_daddr(b, behind_address());
+	load_dport(b, behind_address() + address_words(b));
+	nftnl_expr_set_u32(add_dynset(b, NFT_DYNSET_OP_DELETE, set, 0), NFTNL_EXPR_DYNSET_SREG_DATA,
+			   reg(behind_address()));
+}
+
+static void build_elsewhere(const struct builder *b, const struct rule *rule)
+{
+	match_attempt_again(b);
+	load_packet_key(b);
+	add_numgen(b, NFT_NG_RANDOM, rule);
+	nftnl_expr_set_u32(add_lookup(b, SET_SLOTS, rule->shard), NFTNL_EXPR_LOOKUP_DREG, reg(0));
+	add_dnat(b);
+}
+
+static void build_trying(const struct builder *b)
+{
+	match_tcp(b);
+	match_family(b);
+	load_attempt(b);
+	add_dynset(b, NFT_DYNSET_OP_UPDATE, (struct set_id){.type = SET_TRYING}, TRYING_S);
+}
+
+/* The reply to a connection of somebody's DNAT that was never established. */
+static void match_never_established(const struct builder *b)
+{
+	const uint32_t mask = IPS_ASSURED | IPS_DST_NAT, dnat = IPS_DST_NAT;
+
+	add_ct(b, NFT_CT_DIRECTION, -1, 0);
+	add_cmp_byte(b, NFT_CMP_EQ, IP_CT_DIR_REPLY);
+	add_ct(b, NFT_CT_STATUS, -1, 0);
+	add_mask(b, &mask, sizeof(mask));
+	add_cmp(b, NFT_CMP_EQ, &dnat, sizeof(dnat));
+}
+
+/* RFC 9293, 3.10.7.1: what answers a SYN where nobody listens has ACK set and sequence number 0; an RST for a
+ * segment of a connection has neither. */
+static void build_refused(const struct builder *b)
+{
+	const uint8_t mask = TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK;
+	const uint32_t zero = 0;
+
+	match_tcp(b);
+	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1, 0);
+	add_mask(b, &mask, sizeof(mask));
+	add_cmp_byte(b, NFT_CMP_EQ, TCP_RST | TCP_ACK);
+	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_SEQUENCE, 4, 0);
+	add_cmp(b, NFT_CMP_EQ, &zero, sizeof(zero));
+	match_never_established(b);
+	add_verdict(b, NFT_GOTO, "refusals");
+}
+
+static void build_unreachable(const struct builder *b)
+{
+	match_family(b);
+	add_meta(b, NFT_META_L4PROTO, 0);
+	add_cmp_byte(b, NFT_CMP_EQ, b->is6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, 0);
+	add_cmp_byte(b, NFT_CMP_EQ, b->is6 ? ICMP6_DST_UNREACH : ICMP_DEST_UNREACH);
+	if (!b->is6) { /* path MTU discovery is no refusal; ICMPv6 has a type of its own for it */
+		add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_CODE, 1, 0);
+		add_cmp_byte(b, NFT_CMP_NEQ, ICMP_FRAG_NEEDED);
+	}
+	match_never_established(b);
+	add_ct(b, NFT_CT_PROTOCOL, -1, 0);
+	add_cmp_byte(b, NFT_CMP_EQ, IPPROTO_TCP);
+	add_verdict(b, NFT_GOTO, "refusals");
+}
+
+static const char *dropped_chain(const struct builder *b)
+{
+	return b->is6 ? "dropped6" : "dropped4";
+}
+
+static void build_refusal(const struct builder *b)
+{
+	match_protocols(b, SET_REFUSERS);
+	load_original_key(b);
+	add_lookup(b, SET_LINKS, 0);
+	add_verdict(b, NFT_GOTO, b->is6 ? "refused6" : "refused4");
+}
+
+static void build_noretry(const struct builder *b)
+{
+	match_protocols(b, SET_REFUSERS);
+	load_original_key(b);
+	add_lookup(b, SET_NORETRY, 0);
+	add_verdict(b, NF_ACCEPT, NULL);
+}
+
+static void match_attempt(const struct builder *b, enum set_type set)
+{
+	match_protocols(b, SET_REFUSERS);
+	load_original_attempt(b);
+	add_lookup(b, set, 0);
+}
+
+static void note_attempt(const struct builder *b, enum set_type set, uint32_t seconds)
+{
+	match_protocols(b, SET_REFUSERS);
+	load_original_attempt(b);
+	add_dynset(b, NFT_DYNSET_OP_ADD, (struct set_id){.type = (uint8_t)set}, seconds);
+}
+
+static void build_count_refusal(const struct builder *b)
+{
+	match_protocols(b, SET_REFUSERS);
+	load_original_key(b);
+	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_REPLY, 2 + address_words(b));
+	add_ct(b, NFT_CT_PROTO_SRC, IP_CT_DIR_REPLY, 2 + 2 * address_words(b));
+	add_dynset(b, NFT_DYNSET_OP_UPDATE, (struct set_id){.type = SET_REFUSALS}, REFUSALS_S);
+}
+
 static void build_reject(const struct builder *b, uint32_t type, uint8_t code)
 {
 	struct nftnl_expr *expr = add(b, "reject");
@@ -299,7 +525,7 @@ static void build_reject(const struct builder *b, uint32_t type, uint8_t code)
 	nftnl_expr_set_u8(expr, NFTNL_EXPR_REJECT_CODE, code);
 }
 
-void nft_rule_expressions(const struct rule *rule, uint32_t *anonymous_id, struct nftnl_rule *out)
+void nft_rule_expressions(const struct rule *rule, uint32_t anonymous_id, struct nftnl_rule *out)
 {
 	const struct builder b = {out, anonymous_id, rule->family == AF_INET6};
 
@@ -313,7 +539,10 @@ void nft_rule_expressions(const struct rule *rule, uint32_t *anonymous_id, struc
 		build_linked(&b);
 		break;
 	case RULE_TIMEOUT:
-		build_timeout(&b);
+		build_timeout(&b, rule->timeout);
+		break;
+	case RULE_POLICY:
+		build_policy(&b);
 		break;
 	case RULE_COUNT:
 		build_count(&b);
@@ -333,7 +562,7 @@ void nft_rule_expressions(const struct rule *rule, uint32_t *anonymous_id, struc
 	case RULE_BALANCE:
 		build_balance(&b, rule);
 		break;
-	case RULE_HOLD:
+	case RULE_DROP:
 		add_verdict(&b, NF_DROP, NULL);
 		break;
 	case RULE_RESET:
@@ -343,13 +572,73 @@ void nft_rule_expressions(const struct rule *rule, uint32_t *anonymous_id, struc
 	case RULE_REJECT:
 		build_reject(&b, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_PORT_UNREACH);
 		break;
+	case RULE_STICK_TCP:
+	case RULE_STICK_UDP:
+		build_stick(&b, rule);
+		break;
+	case RULE_REMEMBER:
+		build_remember(&b, rule);
+		break;
+	case RULE_TRYING:
+		build_trying(&b);
+		break;
+	case RULE_FORGET:
+		build_forget(&b, rule);
+		break;
+	case RULE_ELSEWHERE:
+		build_elsewhere(&b, rule);
+		break;
+	case RULE_REFUSED:
+		build_refused(&b);
+		break;
+	case RULE_UNREACHABLE:
+		build_unreachable(&b);
+		break;
+	case RULE_REFUSAL:
+		build_refusal(&b);
+		break;
+	case RULE_NORETRY:
+		build_noretry(&b);
+		break;
+	case RULE_RETRYING:
+		match_attempt(&b, SET_RETRYING);
+		add_verdict(&b, NFT_GOTO, dropped_chain(&b));
+		break;
+	case RULE_TRIED:
+		match_attempt(&b, SET_TRIED);
+		add_verdict(&b, NF_ACCEPT, NULL);
+		break;
+	case RULE_NOTE_TRIED:
+		note_attempt(&b, SET_TRIED, TRIED_S);
+		break;
+	case RULE_NOTE_RETRYING:
+		note_attempt(&b, SET_RETRYING, RETRYING_S);
+		add_verdict(&b, NFT_GOTO, dropped_chain(&b));
+		break;
+	case RULE_COUNT_REFUSAL:
+		build_count_refusal(&b);
+		break;
 	}
 }
 
-uint32_t nft_rule_anonymous_sets(const struct rule *rule)
+bool nft_rule_anonymous_set(const struct rule *rule, enum set_type *ret)
 {
-	return rule->form == RULE_LINKED || rule->form == RULE_COUNT || rule->form == RULE_NEVER ||
-	       rule->form == RULE_AUTO;
+	static const enum rule_form protocols[] = {RULE_LINKED, RULE_POLICY, RULE_COUNT,
+						   RULE_NEVER,	RULE_AUTO,   RULE_REMEMBER};
+	static const enum rule_form refusers[] = {RULE_REFUSAL,	   RULE_NORETRY,       RULE_RETRYING,	  RULE_TRIED,
+						  RULE_NOTE_TRIED, RULE_NOTE_RETRYING, RULE_COUNT_REFUSAL};
+
+	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+		*ret = SET_PROTOCOLS;
+		if (rule->form == protocols[i])
+			return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(refusers); i++) {
+		*ret = SET_REFUSERS;
+		if (rule->form == refusers[i])
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -399,11 +688,10 @@ static void print_expressions(const struct nftnl_rule *rule, struct text *text)
 static void print_rule(const struct rule *rule, struct text *text)
 {
 	struct nftnl_rule *expressions = nftnl_rule_alloc();
-	uint32_t anonymous_id = 0;
 
 	if (!expressions)
 		abort();
-	nft_rule_expressions(rule, &anonymous_id, expressions);
+	nft_rule_expressions(rule, 0, expressions);
 	print_expressions(expressions, text);
 	nftnl_rule_free(expressions);
 }
@@ -424,8 +712,14 @@ struct nft_recogniser {
 
 static bool is_for_both_families(enum rule_form form)
 {
-	return form == RULE_MASQUERADE || form == RULE_GUARD || form == RULE_HOLD || form == RULE_RESET ||
-	       form == RULE_REJECT;
+	return form == RULE_MASQUERADE || form == RULE_GUARD || form == RULE_DROP || form == RULE_RESET ||
+	       form == RULE_REJECT || form == RULE_REFUSED;
+}
+
+static bool has_parameters(enum rule_form form)
+{
+	return form == RULE_BALANCE || form == RULE_ELSEWHERE || form == RULE_STICK_TCP || form == RULE_STICK_UDP ||
+	       form == RULE_REMEMBER || form == RULE_FORGET || form == RULE_TIMEOUT;
 }
 
 struct nft_recogniser *nft_recogniser_new(void)
@@ -435,7 +729,7 @@ struct nft_recogniser *nft_recogniser_new(void)
 	for (uint8_t form = RULE_FOREIGN + 1; form < RULE_FORMS; form++) {
 		bool both = is_for_both_families(form);
 
-		if (form == RULE_BALANCE)
+		if (has_parameters(form))
 			continue;
 		recogniser->rules[recogniser->count++] = (struct rule){.form = form, .family = both ? 0 : AF_INET};
 		if (!both)
@@ -451,41 +745,75 @@ void nft_recogniser_free(struct nft_recogniser *recogniser)
 	free(recogniser);
 }
 
-/* Takes from a rule what a RULE_BALANCE has besides its form. */
+/* Takes from an expression what it may be a parameter of. */
 static int read_parameters(struct nftnl_expr *expr, void *context)
 {
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
 	struct rule *rule = context;
-	struct set_id set;
+	struct set_id set = {0};
 
 	if (strcmp(name, "numgen") == 0) {
-		rule->form = RULE_BALANCE;
 		rule->balance = nftnl_expr_get_u32(expr, NFTNL_EXPR_NG_TYPE) == NFT_NG_RANDOM ? BALANCE_RANDOM
 											      : BALANCE_ROUNDROBIN;
 		rule->modulus = nftnl_expr_get_u32(expr, NFTNL_EXPR_NG_MODULUS);
 		rule->offset = nftnl_expr_get_u32(expr, NFTNL_EXPR_NG_OFFSET);
-	} else if (strcmp(name, "lookup") == 0 &&
-		   set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET), &set)) {
+	} else if (strcmp(name, "lookup") == 0) {
+		set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET), &set);
+	} else if (strcmp(name, "dynset") == 0) {
+		set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_DYNSET_SET_NAME), &set);
+		rule->seconds = (uint32_t)(nftnl_expr_get_u64(expr, NFTNL_EXPR_DYNSET_TIMEOUT) / 1000);
+	} else if (strcmp(name, "objref") == 0) {
+		rule->timeout = nftnl_expr_get_str(expr, NFTNL_EXPR_OBJREF_IMM_NAME);
+	}
+	if (set.type == SET_SLOTS || set.type == SET_AFFINITY) {
 		rule->shard = set.shard;
 		rule->family = set.family;
 	}
 	return 0;
 }
 
+/* The parameters that a form has; the others are as if never read. */
+static struct rule with_form(struct rule rule, enum rule_form form)
+{
+	bool drawn = form == RULE_BALANCE || form == RULE_ELSEWHERE;
+
+	rule.form = (uint8_t)form;
+	if (form != RULE_BALANCE)
+		rule.balance = 0;
+	if (!drawn)
+		rule.modulus = rule.offset = 0;
+	if (form != RULE_REMEMBER)
+		rule.seconds = 0;
+	if (form != RULE_TIMEOUT)
+		rule.timeout = NULL;
+	return rule;
+}
+
+/* A form that could have these parameters is tried. */
+static bool fits(const struct rule *read, enum rule_form form)
+{
+	return form == RULE_TIMEOUT ? read->timeout != NULL : has_parameters(form) && read->family && !read->timeout;
+}
+
 struct rule nft_recognise(const struct nft_recogniser *recogniser, const struct nftnl_rule *rule)
 {
-	struct rule candidate = {.form = RULE_FOREIGN};
+	struct rule read = {0};
 	struct text text, ours;
 
 	print_expressions(rule, &text);
-	nftnl_expr_foreach((struct nftnl_rule *)(uintptr_t)rule, read_parameters, &candidate);
-	if (candidate.form == RULE_BALANCE) {
-		print_rule(&candidate, &ours);
-		return same_expressions(&text, &ours) ? candidate : (struct rule){.form = RULE_FOREIGN};
-	}
 	for (size_t i = 0; i < recogniser->count; i++) {
 		if (same_expressions(&text, &recogniser->texts[i]))
 			return recogniser->rules[i];
+	}
+	nftnl_expr_foreach((struct nftnl_rule *)(uintptr_t)rule, read_parameters, &read);
+	for (enum rule_form form = RULE_FOREIGN + 1; form < RULE_FORMS; form++) {
+		struct rule candidate = with_form(read, form);
+
+		if (!fits(&read, form))
+			continue;
+		print_rule(&candidate, &ours);
+		if (same_expressions(&text, &ours))
+			return candidate;
 	}
 	return (struct rule){.form = RULE_FOREIGN};
 }

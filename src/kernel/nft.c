@@ -196,12 +196,7 @@ static int on_timeout(const struct nlmsghdr *header, void *context)
 		return MNL_CB_ERROR;
 	}
 	name = nftnl_obj_get_str(object, NFTNL_OBJ_NAME);
-	if (strcmp(name, "retry4") == 0)
-		ruleset_add_timeout(reading->out)->family = AF_INET;
-	else if (strcmp(name, "retry6") == 0)
-		ruleset_add_timeout(reading->out)->family = AF_INET6;
-	else
-		reading->out->foreign_shape = true;
+	ruleset_add_timeout(reading->out)->name = arena_strdup(&reading->out->strings, name);
 	nftnl_obj_free(object);
 	return MNL_CB_OK;
 }
@@ -264,6 +259,15 @@ static struct chain *find_chain(struct reading *reading, const char *name)
 	return NULL;
 }
 
+static struct rule read_rule(struct reading *reading, const struct nftnl_rule *object)
+{
+	struct rule rule = nft_recognise(reading->recogniser, object);
+
+	if (rule.timeout)
+		rule.timeout = arena_strdup(&reading->out->strings, rule.timeout);
+	return rule;
+}
+
 static int on_rule(const struct nlmsghdr *header, void *context)
 {
 	struct nftnl_rule *object = nftnl_rule_alloc();
@@ -276,7 +280,7 @@ static int on_rule(const struct nlmsghdr *header, void *context)
 	}
 	chain = find_chain(reading, nftnl_rule_get_str(object, NFTNL_RULE_CHAIN));
 	if (chain && chain->n_rules < CHAIN_RULES_MAX)
-		chain->rules[chain->n_rules++] = nft_recognise(reading->recogniser, object);
+		chain->rules[chain->n_rules++] = read_rule(reading, object);
 	else if (chain)
 		chain->rules[0].form = RULE_FOREIGN; /* more than we would ever write */
 	nftnl_rule_free(object);
@@ -285,11 +289,13 @@ static int on_rule(const struct nlmsghdr *header, void *context)
 
 static bool same_set_shape(const struct nftnl_set *object, struct set_id set)
 {
-	bool map = set.type == SET_SERVICES || set.type == SET_SLOTS;
+	size_t data_size = set_data_size(set);
+	uint32_t flags =
+		(data_size || set_has_verdicts(set) ? NFT_SET_MAP : 0u) | (set_is_dynamic(set) ? NFT_SET_TIMEOUT : 0u);
 
 	return nftnl_set_get_u32(object, NFTNL_SET_KEY_LEN) == set_key_size(set) &&
-	       (nftnl_set_get_u32(object, NFTNL_SET_FLAGS) & ~(uint32_t)NFT_SET_EVAL) == (map ? NFT_SET_MAP : 0u) &&
-	       (set.type != SET_SLOTS || nftnl_set_get_u32(object, NFTNL_SET_DATA_LEN) == set_data_size(set));
+	       (nftnl_set_get_u32(object, NFTNL_SET_FLAGS) & ~(uint32_t)NFT_SET_EVAL) == flags &&
+	       (!data_size || nftnl_set_get_u32(object, NFTNL_SET_DATA_LEN) == data_size);
 }
 
 static int on_set(const struct nlmsghdr *header, void *context)
@@ -335,7 +341,7 @@ static void read_elem(struct reading *reading, struct nftnl_set_elem *object)
 
 	if (!copy_field(object, NFTNL_SET_ELEM_KEY, elem.key, set_key_size(elem.set)))
 		return;
-	if (elem.set.type == SET_SERVICES) {
+	if (set_has_verdicts(elem.set)) {
 		const char *chain = nftnl_set_elem_get_str(object, NFTNL_SET_ELEM_CHAIN);
 
 		elem.chain = arena_strdup(&out->strings, chain ? chain : "");
@@ -397,8 +403,12 @@ static int read_objects(struct reading *reading)
 		code = request(nft, NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, 0, NULL, on_rule, reading);
 	if (code == 0)
 		code = request(nft, NFT_MSG_GETSET, NLM_F_DUMP, NFTA_SET_TABLE, 0, NULL, on_set, reading);
-	for (size_t i = 0; code == 0 && i < reading->out->n_sets; i++)
-		code = read_elems(reading, reading->out->sets[i], on_elems);
+	for (size_t i = 0; code == 0 && i < reading->out->n_sets; i++) {
+		struct set_id set = reading->out->sets[i];
+
+		if (!set_is_dynamic(set) || set.type == SET_AFFINITY)
+			code = read_elems(reading, set, on_elems);
+	}
 	return code;
 }
 
@@ -466,10 +476,23 @@ static int on_counters(const struct nlmsghdr *header, void *context)
 	return on_elems_message(header, context, read_counter);
 }
 
-int nft_read_counters(struct nft *nft, uint8_t family, nft_counter_fn counter, void *context)
+int nft_read_set(struct nft *nft, struct set_id set, struct ruleset *ret)
+{
+	struct reading reading = {.nft = nft, .out = ret};
+	size_t before = ret->n_elems;
+	int code;
+
+	do {
+		ret->n_elems = before;
+		code = read_elems(&reading, set, on_elems);
+	} while (code == -EINTR);
+	return code;
+}
+
+int nft_read_counters(struct nft *nft, struct set_id set, nft_counter_fn counter, void *context)
 {
 	struct reading reading = {.nft = nft, .counter = counter, .counter_context = context};
-	int code = read_elems(&reading, (struct set_id){SET_ENDPOINTS, family, 0}, on_counters);
+	int code = read_elems(&reading, set, on_counters);
 
 	/* Interrupted or not: counters are never of one moment. */
 	return code == -EINTR || code == -ENOENT ? 0 : code;

@@ -7,7 +7,7 @@
 static const uint8_t families[] = {AF_INET, AF_INET6};
 
 /* linux/netfilter_ipv4.h has these as enum nf_ip_hook_priorities, which IPv6 repeats. */
-enum { PRIORITY_RAW = -300, PRIORITY_DSTNAT = -100, PRIORITY_SRCNAT = 100 };
+enum { PRIORITY_RAW = -300, PRIORITY_DSTNAT = -100, PRIORITY_FILTER = 0, PRIORITY_SRCNAT = 100 };
 
 static struct chain *add_chain(struct ruleset *out, const char *name)
 {
@@ -47,7 +47,13 @@ static void add_base_sets(struct ruleset *out)
 		*ruleset_add_set(out) = (struct set_id){SET_LINKS, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_ALWAYS, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_NEVER, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_POLICIES, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_NORETRY, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_ENDPOINTS, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_TRYING, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_RETRYING, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_TRIED, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_REFUSALS, families[i], 0};
 	}
 }
 
@@ -59,11 +65,49 @@ static void add_linked_chain(struct ruleset *out, const char *name, uint8_t fami
 {
 	struct chain *chain = add_chain(out, name);
 
-	add_rule(chain, RULE_TIMEOUT, family);
+	add_rule(chain, RULE_TIMEOUT, 0);
+	chain->rules[0].timeout = timeout_default_name(family);
+	add_rule(chain, RULE_POLICY, family);
 	add_rule(chain, RULE_COUNT, family);
 	add_rule(chain, RULE_NEVER, family);
 	add_rule(chain, RULE_AUTO, family);
 	add_rule(chain, RULE_MASQUERADE, 0);
+}
+
+/*
+ * Refusals of connection attempts (RST, ICMP) are kept from the client: its TCP sends the SYN again, and that is
+ * balanced anew. For so long as the attempt is among those that are being retried; after that its refusal gets through,
+ * so that a client whose link has nothing but dead endpoints is told. Where a set is full, it gets through, too.
+ */
+static void add_refusal_chains(struct ruleset *out)
+{
+	static const char *const refused[] = {"refused4", "refused6"}, *const dropped[] = {"dropped4", "dropped6"};
+	struct chain *chain = add_base_chain(out, "refused", "filter", NF_INET_PRE_ROUTING, PRIORITY_FILTER);
+
+	add_rule(chain, RULE_REFUSED, 0);
+	add_rule_per_family(chain, RULE_UNREACHABLE);
+	add_rule_per_family(add_chain(out, "refusals"), RULE_REFUSAL);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		chain = add_chain(out, refused[i]);
+		add_rule(chain, RULE_NORETRY, families[i]);
+		add_rule(chain, RULE_RETRYING, families[i]);
+		add_rule(chain, RULE_TRIED, families[i]);
+		add_rule(chain, RULE_NOTE_TRIED, families[i]);
+		add_rule(chain, RULE_NOTE_RETRYING, families[i]);
+		chain = add_chain(out, dropped[i]);
+		add_rule(chain, RULE_COUNT_REFUSAL, families[i]);
+		add_rule(chain, RULE_DROP, 0);
+	}
+}
+
+static void add_default_timeouts(struct ruleset *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		*ruleset_add_timeout(out) = (struct timeout){
+			.name = timeout_default_name(families[i]),
+			.family = families[i],
+			.seconds = RETRY_DEFAULT_S,
+		};
 }
 
 void compile_base(struct ruleset *out)
@@ -71,8 +115,7 @@ void compile_base(struct ruleset *out)
 	struct chain *chain;
 
 	out->table = true;
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
-		ruleset_add_timeout(out)->family = families[i];
+	add_default_timeouts(out);
 	add_base_sets(out);
 	chain = add_base_chain(out, "output", "nat", NF_INET_LOCAL_OUT, PRIORITY_DSTNAT);
 	add_rule_per_family(chain, RULE_DISPATCH);
@@ -86,6 +129,7 @@ void compile_base(struct ruleset *out)
 	 * raw already is never legitimate (CVE-2020-8558). */
 	chain = add_base_chain(out, "guard", "filter", NF_INET_PRE_ROUTING, PRIORITY_RAW);
 	add_rule(chain, RULE_GUARD, 0);
+	add_refusal_chains(out);
 }
 
 void compile_shard(uint8_t family, uint16_t shard, struct ruleset *out)
@@ -137,13 +181,52 @@ static const char *endpoint_comment(const struct link_plan *plan, const struct e
 	return comment;
 }
 
+static void add_slots_rule(const struct link_plan *plan, struct chain *chain, enum rule_form form)
+{
+	struct rule *rule = &chain->rules[chain->n_rules];
+
+	add_rule(chain, form, plan->listen.at.addr.family);
+	rule->shard = plan->shard;
+	rule->modulus = plan->slots.count;
+	rule->offset = plan->slots.base;
+}
+
+static void add_map_rule(const struct link_plan *plan, struct chain *chain, enum rule_form form)
+{
+	struct rule *rule = &chain->rules[chain->n_rules];
+
+	add_rule(chain, form, plan->listen.at.addr.family);
+	rule->shard = plan->affinity_map;
+}
+
+/*
+ * A client that has an endpoint goes there, any other to the slot that is drawn. Where the choice would be the same
+ * whenever TCP sends its SYN again, an attempt is remembered, and when it comes again it goes elsewhere.
+ */
+static void add_choice(const struct link_plan *plan, struct chain *chain)
+{
+	bool fixed = plan->affinity_s || plan_is_hashed(plan);
+	bool retry = plan->listen.protocol == IPPROTO_TCP && plan->retry_s && fixed;
+
+	if (retry && plan->affinity_s)
+		add_map_rule(plan, chain, RULE_FORGET);
+	if (retry && plan_is_hashed(plan))
+		add_slots_rule(plan, chain, RULE_ELSEWHERE);
+	if (retry)
+		add_rule(chain, RULE_TRYING, plan->listen.at.addr.family);
+	if (plan->affinity_s)
+		add_map_rule(plan, chain, plan->listen.protocol == IPPROTO_TCP ? RULE_STICK_TCP : RULE_STICK_UDP);
+	add_slots_rule(plan, chain, RULE_BALANCE);
+	chain->rules[chain->n_rules - 1].balance = (uint8_t)plan->balance;
+}
+
 static void compile_link_chain(const struct link_plan *plan, const char *name, uint32_t group, struct ruleset *out)
 {
 	struct chain *chain = add_chain(out, name);
 
 	chain->group = group;
 	if (plan->hold) {
-		add_rule(chain, RULE_HOLD, 0);
+		add_rule(chain, RULE_DROP, 0);
 		return;
 	}
 	if (!plan->slots.count) {
@@ -151,11 +234,41 @@ static void compile_link_chain(const struct link_plan *plan, const char *name, u
 		add_rule(chain, RULE_REJECT, 0);
 		return;
 	}
-	add_rule(chain, RULE_BALANCE, plan->listen.at.addr.family);
-	chain->rules[0].balance = (uint8_t)plan->balance;
-	chain->rules[0].shard = plan->shard;
-	chain->rules[0].modulus = plan->slots.count;
-	chain->rules[0].offset = plan->slots.base;
+	add_choice(plan, chain);
+}
+
+/* What only this link has, in the chain that its listen address leads to behind the dispatch. */
+static void compile_policy(const struct link_plan *plan, uint32_t group, struct ruleset *out)
+{
+	uint8_t family = plan->listen.at.addr.family;
+	bool own_timeout = plan->listen.protocol == IPPROTO_TCP && plan->retry_s != RETRY_DEFAULT_S;
+	struct chain *chain;
+	struct elem *elem;
+	size_t offset;
+
+	if (!own_timeout && !plan->affinity_s)
+		return;
+	chain = add_chain(out, arena_printf(&out->strings, POLICY_NAME_PREFIX "%s", plan->name));
+	chain->group = group;
+	if (own_timeout) {
+		struct timeout *timeout = ruleset_add_timeout(out);
+
+		*timeout = (struct timeout){
+			.name = arena_printf(&out->strings, "%s-%s-%us", timeout_default_name(family), plan->name,
+					     plan->retry_s),
+			.family = family,
+			.seconds = plan->retry_s,
+		};
+		add_rule(chain, RULE_TIMEOUT, 0);
+		chain->rules[chain->n_rules - 1].timeout = timeout->name;
+	}
+	if (plan->affinity_s) {
+		*ruleset_add_set(out) = (struct set_id){SET_AFFINITY, family, plan->affinity_map};
+		add_map_rule(plan, chain, RULE_REMEMBER);
+		chain->rules[chain->n_rules - 1].seconds = plan->affinity_s;
+	}
+	elem = add_listen_elem(plan, SET_POLICIES, group, out, &offset);
+	elem->chain = chain->name;
 }
 
 static void compile_slots(const struct link_plan *plan, const char *const *comments, uint32_t group,
@@ -215,6 +328,9 @@ void compile_link(const struct link_plan *plan, uint32_t group, struct ruleset *
 		add_listen_elem(plan, SET_ALWAYS, group, out, &offset);
 	if (plan->masquerade == MASQUERADE_NEVER)
 		add_listen_elem(plan, SET_NEVER, group, out, &offset);
+	if (plan->listen.protocol == IPPROTO_TCP && !plan->retry_s)
+		add_listen_elem(plan, SET_NORETRY, group, out, &offset);
+	compile_policy(plan, group, out);
 	compile_slots(plan, comments, group, out);
 	compile_endpoints(plan, comments, group, out);
 }

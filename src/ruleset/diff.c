@@ -87,7 +87,8 @@ static bool same_elem(const struct elem *a, const struct elem *b)
 static bool same_rule(const struct rule *a, const struct rule *b)
 {
 	return a->form != RULE_FOREIGN && a->form == b->form && a->family == b->family && a->balance == b->balance &&
-	       a->shard == b->shard && a->modulus == b->modulus && a->offset == b->offset;
+	       a->shard == b->shard && a->modulus == b->modulus && a->offset == b->offset && a->seconds == b->seconds &&
+	       same_text(a->timeout, b->timeout);
 }
 
 static bool same_rules(const struct chain *a, const struct chain *b)
@@ -214,10 +215,10 @@ static void diff_sets(const struct ruleset *have, const struct ruleset *want, st
 	}
 }
 
-static bool has_timeout(const struct ruleset *ruleset, struct timeout timeout)
+static bool has_timeout(const struct ruleset *ruleset, const struct timeout *timeout)
 {
 	for (size_t i = 0; i < ruleset->n_timeouts; i++) {
-		if (ruleset->timeouts[i].family == timeout.family)
+		if (strcmp(ruleset->timeouts[i].name, timeout->name) == 0)
 			return true;
 	}
 	return false;
@@ -226,11 +227,11 @@ static bool has_timeout(const struct ruleset *ruleset, struct timeout timeout)
 static void diff_timeouts(const struct ruleset *have, const struct ruleset *want, struct changes *changes)
 {
 	for (size_t i = 0; i < want->n_timeouts; i++) {
-		if (!has_timeout(have, want->timeouts[i]))
+		if (!has_timeout(have, &want->timeouts[i]))
 			emit(changes, CHANGE_TIMEOUT, true, GROUP_BASE, &want->timeouts[i]);
 	}
 	for (size_t i = 0; i < have->n_timeouts; i++) {
-		if (!has_timeout(want, have->timeouts[i]))
+		if (!has_timeout(want, &have->timeouts[i]))
 			emit(changes, CHANGE_TIMEOUT, false, GROUP_LAST, &have->timeouts[i]);
 	}
 }
@@ -311,8 +312,7 @@ const char *change_text(const struct change *change, char buffer[CHANGE_TEXT])
 		snprintf(buffer, CHANGE_TEXT, "%s table inet " TABLE_NAME, verb);
 		break;
 	case CHANGE_TIMEOUT:
-		snprintf(buffer, CHANGE_TEXT, "%s ct timeout %s", verb,
-			 timeout_name(*(const struct timeout *)change->object, text));
+		snprintf(buffer, CHANGE_TEXT, "%s ct timeout %s", verb, ((const struct timeout *)change->object)->name);
 		break;
 	case CHANGE_SET:
 		snprintf(buffer, CHANGE_TEXT, "%s set %s", verb,

@@ -140,18 +140,26 @@ static uint32_t find_by_address(const struct endpoints *endpoints, const struct 
 	return endpoint ? (uint32_t)(endpoint - endpoints->items) : SLOT_FREE;
 }
 
-/* The rule of the chain that the listen address leads to; NULL where it does not draw slots. */
-static const struct rule *find_rule(const struct recovery *recovery, const struct elem *const *elems, size_t count)
+static const struct chain *find_chain(const struct recovery *recovery, const char *name)
+{
+	struct chain probe = {.name = name};
+	const struct chain *key = &probe, **found;
+
+	found = bsearch(&key, recovery->chains, recovery->n_chains, sizeof(*recovery->chains), compare_chains);
+	return found ? *found : NULL;
+}
+
+/* The rule of this form in the chain that the listen address leads to by one of the maps; NULL where it has none. */
+static const struct rule *find_rule(const struct recovery *recovery, const struct elem *const *elems, size_t count,
+				    enum set_type map, enum rule_form form)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct chain probe = {.name = elems[i]->chain};
-		const struct chain *key = &probe, **found;
+		const struct chain *chain = elems[i]->set.type == map ? find_chain(recovery, elems[i]->chain) : NULL;
 
-		if (elems[i]->set.type != SET_SERVICES)
-			continue;
-		found = bsearch(&key, recovery->chains, recovery->n_chains, sizeof(*recovery->chains), compare_chains);
-		return found && (*found)->n_rules && (*found)->rules[0].form == RULE_BALANCE ? &(*found)->rules[0]
-											     : NULL;
+		for (uint32_t j = 0; chain && j < chain->n_rules; j++) {
+			if (chain->rules[j].form == form)
+				return &chain->rules[j];
+		}
 	}
 	return NULL;
 }
@@ -209,14 +217,21 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 		.listen = conf->listen,
 		.balance = conf->balance,
 		.masquerade = conf->masquerade,
+		.retry_s = conf->retry_s,
 	};
+	const struct rule *remember;
 
 	if (first == end)
 		return false;
+	remember = find_rule(recovery, elems, end - first, SET_POLICIES, RULE_REMEMBER);
+	if (remember) {
+		plan.affinity_s = remember->seconds;
+		plan.affinity_map = remember->shard;
+	}
 	plan.name = xstrdup(conf->name);
 	plan.endpoints = recover_endpoints(elems, end - first);
 	slots = find_slots(elems, end - first, &n_slots);
-	recover_slots(slots, n_slots, find_rule(recovery, elems, end - first), &plan);
+	recover_slots(slots, n_slots, find_rule(recovery, elems, end - first, SET_SERVICES, RULE_BALANCE), &plan);
 	*ret = plan;
 	return true;
 }

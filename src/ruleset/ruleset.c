@@ -17,14 +17,22 @@ static const struct set_shape {
 	uint8_t data_addresses;
 } shapes[SET_TYPES] = {
 	[SET_PROTOCOLS] = {"__set", false, false, 1, 0, 0, 0},
+	[SET_REFUSERS] = {"__set", false, false, 1, 0, 0, 0},
 	[SET_LOCALNET] = {"localnet", false, false, 4, 0, 0, 0},
 	[SET_ADDRESSES] = {"addresses", true, false, 0, 1, 0, 0},
 	[SET_SERVICES] = {"services", true, true, 2, 1, 0, 0},
 	[SET_LINKS] = {"links", true, true, 2, 1, 0, 0},
 	[SET_ALWAYS] = {"always", true, true, 2, 1, 0, 0},
 	[SET_NEVER] = {"never", true, true, 2, 1, 0, 0},
+	[SET_POLICIES] = {"policies", true, true, 2, 1, 0, 0},
+	[SET_NORETRY] = {"noretry", true, true, 2, 1, 0, 0},
 	[SET_SLOTS] = {"slots", true, true, 3, 1, 1, 1},
 	[SET_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
+	[SET_AFFINITY] = {"affinity", true, false, 0, 1, 1, 1},
+	[SET_TRYING] = {"trying", true, false, 2, 2, 0, 0},
+	[SET_RETRYING] = {"retrying", true, false, 2, 2, 0, 0},
+	[SET_TRIED] = {"tried", true, false, 2, 2, 0, 0},
+	[SET_REFUSALS] = {"refusals", true, true, 3, 2, 0, 0},
 };
 
 static size_t address_size(uint8_t family)
@@ -37,13 +45,34 @@ static char family_digit(uint8_t family)
 	return family == AF_INET6 ? '6' : '4';
 }
 
+static bool is_anonymous(uint8_t type)
+{
+	return type == SET_PROTOCOLS || type == SET_REFUSERS;
+}
+
+/* There are several, told apart by the shard. */
+static bool is_numbered(uint8_t type)
+{
+	return type == SET_SLOTS || type == SET_AFFINITY;
+}
+
+bool set_is_dynamic(struct set_id set)
+{
+	return set.type >= SET_AFFINITY;
+}
+
+bool set_has_verdicts(struct set_id set)
+{
+	return set.type == SET_SERVICES || set.type == SET_POLICIES;
+}
+
 const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT])
 {
 	const struct set_shape *shape = &shapes[set.type];
 
-	if (set.type == SET_SLOTS)
+	if (is_numbered(set.type))
 		snprintf(buffer, SET_NAME_TEXT, "%s%c-%u", shape->name, family_digit(set.family), set.shard);
-	else if (set.type == SET_PROTOCOLS)
+	else if (is_anonymous(set.type))
 		snprintf(buffer, SET_NAME_TEXT, "%s%%d", shape->name); /* the kernel puts the number */
 	else if (shape->by_family)
 		snprintf(buffer, SET_NAME_TEXT, "%s%c", shape->name, family_digit(set.family));
@@ -52,43 +81,32 @@ const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT])
 	return buffer;
 }
 
-static bool match_set_name(const char *name, struct set_id set)
+/* "4", "6", and behind it for numbered sets "-N". */
+static bool parse_set_suffix(const char *suffix, uint8_t type, struct set_id *ret)
 {
-	char buffer[SET_NAME_TEXT];
+	uint64_t number = 0;
 
-	return strcmp(name, set_name(set, buffer)) == 0;
-}
-
-static bool slots_from_name(const char *rest, struct set_id *ret)
-{
-	char digit = rest[0];
-	uint64_t shard;
-
-	if ((digit != '4' && digit != '6') || rest[1] != '-' || number_parse(rest + 2, 0, UINT16_MAX, &shard) < 0)
+	if (suffix[0] != '4' && suffix[0] != '6')
 		return false;
-	*ret = (struct set_id){SET_SLOTS, digit == '4' ? AF_INET : AF_INET6, (uint16_t)shard};
+	if (is_numbered(type) ? suffix[1] != '-' || number_parse(suffix + 2, 0, UINT16_MAX, &number) < 0
+			      : suffix[1] != '\0')
+		return false;
+	*ret = (struct set_id){type, suffix[0] == '4' ? AF_INET : AF_INET6, (uint16_t)number};
 	return true;
 }
 
 bool set_from_name(const char *name, struct set_id *ret)
 {
-	static const uint8_t families[] = {0, AF_INET, AF_INET6};
-	size_t slots_length = strlen(shapes[SET_SLOTS].name), anonymous_length = strlen(shapes[SET_PROTOCOLS].name);
+	for (uint8_t type = 0; type < SET_TYPES; type++) {
+		size_t length = strlen(shapes[type].name);
 
-	if (strncmp(name, shapes[SET_PROTOCOLS].name, anonymous_length) == 0) {
-		*ret = (struct set_id){.type = SET_PROTOCOLS};
-		return true;
-	}
-	if (strncmp(name, shapes[SET_SLOTS].name, slots_length) == 0)
-		return slots_from_name(name + slots_length, ret);
-	for (uint8_t type = SET_LOCALNET; type < SET_TYPES; type++) {
-		for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-			struct set_id set = {type, families[i], 0};
-
-			if (shapes[type].by_family == (set.family != 0) && match_set_name(name, set)) {
-				*ret = set;
-				return true;
-			}
+		if (strncmp(name, shapes[type].name, length) != 0)
+			continue;
+		if (shapes[type].by_family ? parse_set_suffix(name + length, type, ret)
+					   : is_anonymous(type) || !name[length]) {
+			if (!shapes[type].by_family)
+				*ret = (struct set_id){.type = type};
+			return true;
 		}
 	}
 	return false;
@@ -98,7 +116,7 @@ size_t set_key_size(struct set_id set)
 {
 	const struct set_shape *shape = &shapes[set.type];
 
-	if (set.type == SET_PROTOCOLS)
+	if (is_anonymous(set.type))
 		return 1; /* alone, a field is not padded */
 	return 4u * shape->key_words + shape->key_addresses * address_size(set.family);
 }
@@ -110,31 +128,51 @@ size_t set_data_size(struct set_id set)
 	return 4u * shape->data_words + shape->data_addresses * address_size(set.family);
 }
 
-const char *timeout_name(struct timeout timeout, char buffer[TIMEOUT_NAME_TEXT])
+const char *timeout_default_name(uint8_t family)
 {
-	snprintf(buffer, TIMEOUT_NAME_TEXT, "retry%c", family_digit(timeout.family));
-	return buffer;
+	return family == AF_INET6 ? "retry6" : "retry4";
 }
 
-/* The words of a rule; $f the keyword of its family ("ip", "ip6"), $n its digit, $l its loopback. */
+/* What the client asked for, and the packet's own connection. */
+#define LISTEN_WORDS "ct protocol . ct original $f daddr . ct original proto-dst"
+#define ATTEMPT_WORDS "$f saddr . tcp sport . $f daddr . tcp dport"
+#define ORIGINAL_WORDS "ct original $f saddr . ct original proto-src . ct original $f daddr . ct original proto-dst"
+#define REFUSERS_WORDS "meta l4proto { icmp, tcp, ipv6-icmp } "
+#define UNTRIED_WORDS "ct direction reply ct status dnat / assured,dnat "
+
+#define TEXT_OF(number) TEXT_OF_(number)
+#define TEXT_OF_(number) #number
+
+/* The words of a rule; $f the keyword of its family ("ip", "ip6"), $n its digit, $l its loopback, $i its ICMP. */
 static const char *const rule_words[RULE_FORMS] = {
 	[RULE_FOREIGN] = "(a rule that nuncio did not write)",
 	[RULE_DISPATCH] = "meta l4proto . $f daddr . th dport vmap @services$n",
-	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } ct protocol . ct original $f daddr"
-			" . ct original proto-dst @links$n goto linked$n",
-	[RULE_TIMEOUT] = "meta l4proto tcp ct timeout set \"retry$n\"",
-	[RULE_COUNT] = "meta l4proto { tcp, udp } ct protocol . ct original $f daddr . ct original proto-dst"
-		       " . $f daddr . th dport @endpoints$n",
-	[RULE_NEVER] = "meta l4proto { tcp, udp } ct protocol . ct original $f daddr . ct original proto-dst"
-		       " @never$n $f saddr != $l accept",
-	[RULE_AUTO] = "meta l4proto { tcp, udp } $f saddr != $l fib saddr type local"
-		      " ct protocol . $f saddr . ct original proto-dst != @links$n"
-		      " ct protocol . ct original $f daddr . ct original proto-dst != @always$n accept",
+	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } " LISTEN_WORDS " @links$n goto linked$n",
+	[RULE_POLICY] = "meta l4proto { tcp, udp } " LISTEN_WORDS " vmap @policies$n",
+	[RULE_COUNT] = "meta l4proto { tcp, udp } " LISTEN_WORDS " . $f daddr . th dport @endpoints$n",
+	[RULE_NEVER] = "meta l4proto { tcp, udp } " LISTEN_WORDS " @never$n $f saddr != $l accept",
+	[RULE_AUTO] =
+		"meta l4proto { tcp, udp } $f saddr != $l fib saddr type local"
+		" ct protocol . $f saddr . ct original proto-dst != @links$n " LISTEN_WORDS " != @always$n accept",
 	[RULE_MASQUERADE] = "masquerade",
 	[RULE_GUARD] = "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
-	[RULE_HOLD] = "drop",
+	[RULE_DROP] = "drop",
 	[RULE_RESET] = "meta l4proto tcp reject with tcp reset",
 	[RULE_REJECT] = "reject",
+	[RULE_TRYING] = "update @trying$n { " ATTEMPT_WORDS " timeout " TEXT_OF(TRYING_S) "s }",
+	[RULE_REFUSED] = "tcp flags rst,ack / fin,syn,rst,ack tcp sequence 0 " UNTRIED_WORDS "goto refusals",
+	[RULE_UNREACHABLE] = "$i " UNTRIED_WORDS "ct protocol tcp goto refusals",
+	[RULE_REFUSAL] = REFUSERS_WORDS LISTEN_WORDS " @links$n goto refused$n",
+	[RULE_NORETRY] = REFUSERS_WORDS LISTEN_WORDS " @noretry$n accept",
+	[RULE_RETRYING] = REFUSERS_WORDS ORIGINAL_WORDS " @retrying$n goto dropped$n",
+	[RULE_TRIED] = REFUSERS_WORDS ORIGINAL_WORDS " @tried$n accept",
+	[RULE_NOTE_TRIED] = REFUSERS_WORDS "add @tried$n { " ORIGINAL_WORDS " timeout " TEXT_OF(TRIED_S) "s }",
+	[RULE_NOTE_RETRYING] =
+		REFUSERS_WORDS "add @retrying$n { " ORIGINAL_WORDS " timeout " TEXT_OF(RETRYING_S) "s }"
+												   " goto dropped$n",
+	[RULE_COUNT_REFUSAL] =
+		REFUSERS_WORDS "update @refusals$n { " LISTEN_WORDS
+			       " . ct reply $f saddr . ct reply proto-src timeout " TEXT_OF(REFUSALS_S) "s }",
 };
 
 static const char *placeholder(char letter, uint8_t family)
@@ -146,6 +184,9 @@ static const char *placeholder(char letter, uint8_t family)
 		return is6 ? "ip6" : "ip";
 	case 'n':
 		return is6 ? "6" : "4";
+	case 'i':
+		return is6 ? "icmpv6 type destination-unreachable"
+			   : "icmp type destination-unreachable icmp code != frag-needed";
 	default:
 		return is6 ? "::1" : "127.0.0.0/8";
 	}
@@ -164,15 +205,48 @@ static void expand(const char *words, uint8_t family, char buffer[RULE_TEXT])
 	}
 }
 
+static const char *selector(const struct rule *rule)
+{
+	switch ((enum balance)rule->balance) {
+	case BALANCE_ROUNDROBIN:
+		return "numgen inc";
+	case BALANCE_RANDOM:
+		return "numgen random";
+	}
+	return "";
+}
+
+/* Rules with parameters. */
 const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 {
-	const char *keyword = placeholder('f', rule->family),
-		   *kind = rule->balance == BALANCE_RANDOM ? "random" : "inc";
+	const char *keyword = placeholder('f', rule->family);
+	char digit = family_digit(rule->family);
 
 	if (rule->form == RULE_BALANCE)
 		snprintf(buffer, RULE_TEXT,
-			 "dnat %s to meta l4proto . %s daddr . th dport . numgen %s mod %u offset %u map @slots%c-%u",
-			 keyword, keyword, kind, rule->modulus, rule->offset, family_digit(rule->family), rule->shard);
+			 "dnat %s to meta l4proto . %s daddr . th dport . %s mod %u offset %u map @slots%c-%u", keyword,
+			 keyword, selector(rule), rule->modulus, rule->offset, digit, rule->shard);
+	else if (rule->form == RULE_ELSEWHERE)
+		snprintf(buffer, RULE_TEXT,
+			 "%s saddr . tcp sport . %s daddr . tcp dport @trying%c"
+			 " dnat %s to meta l4proto . %s daddr . th dport . numgen random mod %u offset %u map "
+			 "@slots%c-%u",
+			 keyword, keyword, digit, keyword, keyword, rule->modulus, rule->offset, digit, rule->shard);
+	else if (rule->form == RULE_STICK_TCP || rule->form == RULE_STICK_UDP)
+		snprintf(buffer, RULE_TEXT, "meta l4proto %s dnat %s to %s saddr map @affinity%c-%u",
+			 rule->form == RULE_STICK_TCP ? "tcp" : "udp", keyword, keyword, digit, rule->shard);
+	else if (rule->form == RULE_REMEMBER)
+		snprintf(buffer, RULE_TEXT,
+			 "meta l4proto { tcp, udp } update @affinity%c-%u"
+			 " { ct original %s saddr timeout %us : %s daddr . th dport }",
+			 digit, rule->shard, keyword, rule->seconds, keyword);
+	else if (rule->form == RULE_FORGET)
+		snprintf(buffer, RULE_TEXT,
+			 "%s saddr . tcp sport . %s daddr . tcp dport @trying%c"
+			 " delete @affinity%c-%u { %s saddr : %s daddr . tcp dport }",
+			 keyword, keyword, digit, digit, rule->shard, keyword, keyword);
+	else if (rule->form == RULE_TIMEOUT)
+		snprintf(buffer, RULE_TEXT, "meta l4proto tcp ct timeout set \"%s\"", rule->timeout);
 	else
 		expand(rule_words[rule->form], rule->family, buffer);
 	return buffer;

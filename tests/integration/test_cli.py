@@ -58,7 +58,7 @@ BAD_LINKS = {
     "value": (["--link", "80=web,balance=best"], r"best.*roundrobin"),
     "name": (["--link", "80=web,name=a b"], r"a b.*A-Z"),
     "later-balance": (["--link", "80=web,balance=leastconn"], r"leastconn.*not.*(yet|supported)"),
-    "later-key": (["--link", "80=web,affinity=3m"], r"affinity.*not.*(yet|supported)"),
+    "later-key": (["--link", "80=web,check=tcp"], r"check.*not.*(yet|supported)"),
     "any-address": (["--link", "0.0.0.0:80=web"], r"0\.0\.0\.0"),
     "multicast": (["--link", "224.0.0.1:80=web"], r"224\.0\.0\.1"),
 }
@@ -359,7 +359,7 @@ def test_status_json(lab):
     front, void = (daemon.links()[name] for name in ("front", "void"))
     assert front.pop("endpoints") == [
         {"id": f"b{n}", "address": f"10.77.0.1{n}:8080", "weight": weight, "priority": 0, "state": state,
-         "reason": front_reason, "connections": connections}
+         "reason": front_reason, "connections": connections, "retried": 0}
         for n, weight, state, connections, front_reason in (
             (1, 2, "up", 20, daemon.endpoints("front")["b1"]["reason"]),
             (2, 1, "up", 10, daemon.endpoints("front")["b2"]["reason"]),

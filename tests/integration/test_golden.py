@@ -7,11 +7,13 @@ A case is a directory of tests/golden:
     registry.json  the endpoints; b1, b2 and b3 serve at 10.77.0.11-13 and fd00:77::11-13, port 8080
     expect.nft     `nft list table inet nuncio`, counters at zero; UPDATE_GOLDEN=1 writes it anew
     traffic.json   where there is traffic: [{"to": .., "udp": .., "by": {"b1": 1, ..}} or {"to": .., "refused": true}]
+    nft-fails.txt  where some nft cannot load its own listing: what it says then
 """
 
 import json
 import os
 import pathlib
+import subprocess
 
 import pytest
 
@@ -28,9 +30,18 @@ def exercise(namespace, traffic):
             assert result["by"] == way["by"], way["to"]
 
 
-def load(listing, source, target):
-    """Puts a listing, and what else nuncio does in a namespace, from one namespace into another."""
-    target.run("nft", "-f", "-", input=listing)
+def is_loaded(namespace, listing, complaint):
+    """Loads a listing. nft may fail at it, in the one way that is known."""
+    if not complaint.exists():
+        namespace.run("nft", "-f", "-", input=listing)
+        return True
+    done = subprocess.run(namespace.command("nft", "-f", "-"), input=listing, capture_output=True, text=True)
+    assert done.returncode == 0 or complaint.read_text().strip() in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def prepare(source, target):
+    """Does in one namespace what nuncio did in the other besides its table."""
     target.ip(*(f"addr add {vip} dev lo" for vip in source.addresses() - target.addresses()))
     target.sysctl("net/ipv4/conf/eth0/route_localnet", source.sysctl("net/ipv4/conf/eth0/route_localnet"))
 
@@ -46,11 +57,14 @@ def test_golden(lab, case):
         expect.write_text(listing)
     assert listing == expect.read_text()
 
-    load(listing, lab.app, lab.app2)
-    assert lab.app2.table() == listing
+    loaded = is_loaded(lab.app2, listing, case / "nft-fails.txt")
+    if loaded:
+        prepare(lab.app, lab.app2)
+        assert lab.app2.table() == listing
 
     if (case / "traffic.json").exists():
         lab.serve()
         traffic = json.loads((case / "traffic.json").read_text())
         exercise(lab.app, traffic)
-        exercise(lab.app2, traffic)
+        if loaded:
+            exercise(lab.app2, traffic)

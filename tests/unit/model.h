@@ -42,7 +42,7 @@ static inline struct set_id *model_set(const struct ruleset *model, struct set_i
 static inline struct timeout *model_timeout(const struct ruleset *model, struct timeout timeout)
 {
 	for (size_t i = 0; i < model->n_timeouts; i++) {
-		if (model->timeouts[i].family == timeout.family)
+		if (strcmp(model->timeouts[i].name, timeout.name) == 0)
 			return &model->timeouts[i];
 	}
 	return NULL;
@@ -112,7 +112,7 @@ static inline uint32_t model_count_named(const struct ruleset *model, const stru
 	for (size_t i = 0; i < model->n_sets; i++)
 		count += rule_has_word(rule, "@", set_name(model->sets[i], name));
 	for (size_t i = 0; i < model->n_timeouts; i++)
-		count += rule_has_word(rule, "\"", timeout_name(model->timeouts[i], name));
+		count += rule_has_word(rule, "\"", model->timeouts[i].name);
 	for (size_t i = 0; i < model->n_chains; i++)
 		count += rule_has_word(rule, "goto ", model->chains[i].name);
 	return count;
@@ -200,7 +200,7 @@ static inline void model_remove(struct ruleset *model, const struct change *chan
 	case CHANGE_TIMEOUT:
 		timeout = model_timeout(model, *(const struct timeout *)change->object);
 		MODEL_REFUSES(!timeout, change);
-		MODEL_REFUSES(any_rule_has_word(model, "\"", timeout_name(*timeout, name)), change);
+		MODEL_REFUSES(any_rule_has_word(model, "\"", timeout->name), change);
 		model_drop(timeout, model->timeouts, &model->n_timeouts, sizeof(*timeout));
 		break;
 	case CHANGE_SET:
@@ -254,6 +254,14 @@ static inline struct ruleset model_of(const struct ruleset *ruleset)
 	return model;
 }
 
+static inline void check_same_rule(const struct rule *a, const struct rule *b)
+{
+	char text_a[RULE_TEXT], text_b[RULE_TEXT];
+
+	assert_int_equal(a->form, b->form);
+	assert_string_equal(rule_text(a, text_a), rule_text(b, text_b));
+}
+
 /* The other's objects are all there, as they are there. With as many of each, the two are equal. */
 static inline void check_holds(const struct ruleset *model, const struct ruleset *other)
 {
@@ -266,7 +274,8 @@ static inline void check_holds(const struct ruleset *model, const struct ruleset
 
 		assert_non_null(b);
 		assert_int_equal(a->n_rules, b->n_rules);
-		assert_memory_equal(a->rules, b->rules, a->n_rules * sizeof(*a->rules));
+		for (uint32_t j = 0; j < a->n_rules; j++)
+			check_same_rule(&a->rules[j], &b->rules[j]);
 	}
 	for (size_t i = 0; i < other->n_elems; i++) {
 		const struct elem *a = &other->elems[i], *b = model_elem(model, a);

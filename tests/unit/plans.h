@@ -45,7 +45,7 @@ static inline const struct endpoints *endpoints_of(const char *text)
 /* Its strings are borrowed. */
 static inline struct link_conf conf_of(const char *listen, const char *name)
 {
-	struct link_conf conf = {.name = (char *)name};
+	struct link_conf conf = {.name = (char *)name, .retry_s = RETRY_DEFAULT_S};
 
 	assert_int_equal(listen_parse(listen, &conf.listen, NULL), 0);
 	return conf;

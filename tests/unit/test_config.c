@@ -477,7 +477,10 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-ENOTSUP, "80=web,balance=source", "balance: 'source' is not yet supported by this version");
 	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "'leastconn' is not yet supported");
 	refuse_link(-EINVAL, "80=web,masquerade=no", "masquerade: 'no' is not accepted: expected auto, always, never");
-	refuse_link(-ENOTSUP, "80=web,retry=2s", "--link 80=web,retry=2s: 'retry' is not yet supported by this");
+	refuse_link(-ENOTSUP, "80=web,check=tcp", "--link 80=web,check=tcp: 'check' is not yet supported by this");
+	refuse_link(-EINVAL, "80=web,retry=500ms", "'500ms' is not accepted: expected true, false or a number with s");
+	refuse_link(-EINVAL, "80=web,retry=0s", "'0s' is not accepted: expected true, false");
+	refuse_link(-EINVAL, "80=web,affinity=true", "'true' is not accepted: expected off or a number");
 	refuse_link(-EINVAL, "80=web,registry=dc2",
 		    "--link 80=web,registry=dc2: registry: 'dc2' is neither a name in 'registries' nor a URI");
 	refuse_link(-ENOTSUP, "80=web,registry=etcd://h:2379", "--link 80=web,registry=etcd://h:2379: registry: ");
@@ -486,8 +489,7 @@ static void link_strings_are_refused(void **state)
 static void later_keys_are_refused_by_name(void **state)
 {
 	static const char *const keys[] = {
-		"affinity",  "retry", "on_remove", "drain_for",	  "min_healthy",
-		"loss_hold", "check", "eject",	   "on_all_down", "slow_start",
+		"on_remove", "drain_for", "min_healthy", "loss_hold", "check", "eject", "on_all_down", "slow_start",
 	};
 
 	(void)state;

@@ -154,7 +154,7 @@ static void padding_does_not_tell_what_our_memory_held(void **state)
 static void the_table_has_flags_and_a_comment(void **state)
 {
 	/* nft's user data of a table: type 0, its length, the text with its NUL */
-	static const uint8_t comment[] = "\0\x09nuncio 1";
+	static const uint8_t comment[] = "\0\x09nuncio 2";
 	const struct change changes[] = {removing(CHANGE_TABLE, NULL), adding(CHANGE_TABLE, NULL)};
 	struct batch batch = batch_of(changes, 2, true);
 	const struct nlattr *udata;
@@ -173,7 +173,7 @@ static void the_table_has_flags_and_a_comment(void **state)
 
 static void every_kind_has_its_messages(void **state)
 {
-	const struct timeout timeout = {AF_INET6};
+	const struct timeout timeout = {"retry6", AF_INET6, 1};
 	const struct set_id set = {SET_SLOTS, AF_INET, 3};
 	const struct chain chain = {
 		.name = "link-web", .n_rules = 2, .rules = {{.form = RULE_RESET}, {.form = RULE_REJECT}}};
@@ -280,6 +280,13 @@ static void sets_have_the_types_of_nft(void **state)
 		{{SET_ADDRESSES, AF_INET, 0}, 0, 7, 4},
 		{{SET_ADDRESSES, AF_INET6, 0}, 0, 8, 16},
 		{{.type = SET_LOCALNET}, 0, 41, 16},
+		{{SET_POLICIES, AF_INET, 0}, NFT_SET_MAP, 0xc1cd, 12},
+		{{SET_NORETRY, AF_INET6, 0}, 0, 0xc20d, 24},
+		{{SET_AFFINITY, AF_INET, 7}, NFT_SET_MAP | NFT_SET_EVAL | NFT_SET_TIMEOUT, 7, 4},
+		{{SET_AFFINITY, AF_INET6, 7}, NFT_SET_MAP | NFT_SET_EVAL | NFT_SET_TIMEOUT, 8, 16},
+		{{SET_TRYING, AF_INET, 0}, NFT_SET_EVAL | NFT_SET_TIMEOUT, 0x1cd1cd, 16},
+		{{SET_TRIED, AF_INET6, 0}, NFT_SET_EVAL | NFT_SET_TIMEOUT, 0x20d20d, 40},
+		{{SET_REFUSALS, AF_INET, 0}, NFT_SET_EVAL | NFT_SET_TIMEOUT, 0xc1cd1cd, 20},
 	};
 
 	(void)state;
@@ -289,7 +296,9 @@ static void sets_have_the_types_of_nft(void **state)
 		assert_int_equal(nftnl_set_get_u32(set, NFTNL_SET_FLAGS), cases[i].flags);
 		assert_int_equal(nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE), cases[i].key_type);
 		assert_int_equal(nftnl_set_get_u32(set, NFTNL_SET_KEY_LEN), cases[i].key_length);
-		assert_int_equal(nftnl_set_is_set(set, NFTNL_SET_EXPR), cases[i].set.type == SET_ENDPOINTS);
+		assert_int_equal(nftnl_set_is_set(set, NFTNL_SET_EXPR),
+				 cases[i].set.type == SET_ENDPOINTS || cases[i].set.type == SET_REFUSALS);
+		assert_int_equal(nftnl_set_is_set(set, NFTNL_SET_DESC_SIZE), set_is_dynamic(cases[i].set));
 		nftnl_set_free(set);
 	}
 }
@@ -320,9 +329,10 @@ static void check_encoded_rule(const struct nft_recogniser *recogniser, const st
 {
 	struct nftnl_rule *parsed = nftnl_rule_alloc();
 	uint32_t set_id = 0, used_id = 0;
+	enum set_type protocols;
 	struct rule got;
 
-	if (nft_rule_anonymous_sets(rule)) {
+	if (nft_rule_anonymous_set(rule, &protocols)) {
 		check_protocols(batch, *index, &set_id);
 		*index += 2;
 	}
@@ -338,6 +348,8 @@ static void check_encoded_rule(const struct nft_recogniser *recogniser, const st
 	assert_int_equal(got.shard, rule->shard);
 	assert_int_equal(got.modulus, rule->modulus);
 	assert_int_equal(got.offset, rule->offset);
+	assert_int_equal(got.seconds, rule->seconds);
+	assert_true(got.timeout == rule->timeout || strcmp(got.timeout, rule->timeout) == 0);
 	nftnl_rule_free(parsed);
 }
 
@@ -356,24 +368,45 @@ static void check_encoded_chain(const struct nft_recogniser *recogniser, const s
 /* All that compile_base() and compile_link() write. */
 static void every_rule_is_recognised(void **state)
 {
-	static const struct rule balance[] = {
-		{RULE_BALANCE, AF_INET, BALANCE_ROUNDROBIN, 0, 1, 0},
-		{RULE_BALANCE, AF_INET, BALANCE_RANDOM, 17, 3, 1000000},
-		{RULE_BALANCE, AF_INET6, BALANCE_ROUNDROBIN, 65535, 40000, 7},
-		{RULE_BALANCE, AF_INET6, BALANCE_RANDOM, 1, UINT32_MAX, 0},
+	static const struct rule rules[] = {
+		{.form = RULE_BALANCE, .family = AF_INET, .balance = BALANCE_ROUNDROBIN, .modulus = 1},
+		{.form = RULE_BALANCE,
+		 .family = AF_INET,
+		 .balance = BALANCE_RANDOM,
+		 .shard = 17,
+		 .modulus = 3,
+		 .offset = 1000000},
+		{.form = RULE_BALANCE,
+		 .family = AF_INET6,
+		 .balance = BALANCE_ROUNDROBIN,
+		 .shard = 65535,
+		 .modulus = 40000,
+		 .offset = 7},
+		{.form = RULE_BALANCE, .family = AF_INET6, .balance = BALANCE_RANDOM, .modulus = UINT32_MAX},
+		{.form = RULE_ELSEWHERE, .family = AF_INET, .shard = 3, .modulus = 1021, .offset = 5},
+		{.form = RULE_ELSEWHERE, .family = AF_INET6, .shard = 3, .modulus = 1021},
+		{.form = RULE_STICK_TCP, .family = AF_INET, .shard = 0},
+		{.form = RULE_STICK_UDP, .family = AF_INET6, .shard = 65535},
+		{.form = RULE_FORGET, .family = AF_INET, .shard = 9},
+		{.form = RULE_FORGET, .family = AF_INET6, .shard = 9},
+		{.form = RULE_TRYING, .family = AF_INET},
+		{.form = RULE_TRYING, .family = AF_INET6},
+		{.form = RULE_REMEMBER, .family = AF_INET, .shard = 9, .seconds = 60},
+		{.form = RULE_REMEMBER, .family = AF_INET6, .shard = 9, .seconds = 86400},
+		{.form = RULE_TIMEOUT, .timeout = "retry4-web-30s"},
 		{.form = RULE_RESET},
+		{.form = RULE_REJECT},
+		{.form = RULE_DROP},
 	};
-	struct chain link = {.name = "link-web", .n_rules = ARRAY_SIZE(balance)};
 	struct nft_recogniser *recogniser = nft_recogniser_new();
 	struct ruleset base = {0};
 
 	(void)state;
-	memcpy(link.rules, balance, sizeof(balance));
-	check_encoded_chain(recogniser, &link);
-	link.rules[0] = (struct rule){.form = RULE_REJECT};
-	link.rules[1] = (struct rule){.form = RULE_HOLD};
-	link.n_rules = 2;
-	check_encoded_chain(recogniser, &link);
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+		struct chain link = {.name = "link-web", .n_rules = 1, .rules = {rules[i]}};
+
+		check_encoded_chain(recogniser, &link);
+	}
 	compile_base(&base);
 	for (size_t i = 0; i < base.n_chains; i++)
 		check_encoded_chain(recogniser, &base.chains[i]);
@@ -384,9 +417,8 @@ static void every_rule_is_recognised(void **state)
 static struct nftnl_rule *build_rule(const struct rule *rule)
 {
 	struct nftnl_rule *built = nftnl_rule_alloc();
-	uint32_t id = 1;
 
-	nft_rule_expressions(rule, &id, built);
+	nft_rule_expressions(rule, 1, built);
 	return built;
 }
 
@@ -402,7 +434,7 @@ static int change_last_verdict(struct nftnl_expr *expr, void *context)
 static void other_rules_are_foreign(void **state)
 {
 	const struct rule guard = {.form = RULE_GUARD};
-	const struct rule balance = {RULE_BALANCE, AF_INET, BALANCE_ROUNDROBIN, 0, 3, 0};
+	const struct rule balance = {.form = RULE_BALANCE, .family = AF_INET, .modulus = 3};
 	struct nft_recogniser *recogniser = nft_recogniser_new();
 	struct nftnl_rule *rule = nftnl_rule_alloc();
 

@@ -15,6 +15,8 @@ static struct link_conf conf_of_plan(const struct link_plan *plan)
 		.listen = plan->listen,
 		.balance = plan->balance,
 		.masquerade = plan->masquerade,
+		.retry_s = plan->retry_s,
+		.affinity_s = plan->affinity_s,
 	};
 }
 
@@ -28,6 +30,9 @@ static void check_recovered(const struct link_plan *got, const struct link_plan 
 	assert_string_equal(got->name, plan->name);
 	assert_true(listen_equal(&got->listen, &plan->listen));
 	assert_int_equal(got->slots.count, plan->slots.count);
+	assert_int_equal(got->affinity_s, plan->affinity_s);
+	if (plan->affinity_s)
+		assert_int_equal(got->affinity_map, plan->affinity_map);
 	for (uint32_t i = 0; i < plan->slots.before + plan->slots.count; i++)
 		assert_true(ip_port_equal(owner_address(got, i), owner_address(plan, i)));
 	if (plan->slots.count) { /* an empty link has neither in the kernel */
@@ -54,6 +59,7 @@ static void plan_again(struct recovery *recovery, const struct link_plan *plan, 
 	assert_true(recovery_plan(recovery, &conf, &recovered));
 	check_recovered(&recovered, plan);
 	plan_next(&recovered, &conf, plan->endpoints, recovered.shard, false, ret);
+	ret->affinity_map = recovered.affinity_map;
 	plan_clear(&recovered);
 }
 

@@ -88,15 +88,15 @@ static void rules_have_the_words_of_nft(void **state)
 	check_rule((struct rule){.form = RULE_LINKED, .family = AF_INET6},
 		   "ct status dnat meta l4proto { tcp, udp } ct protocol . ct original ip6 daddr"
 		   " . ct original proto-dst @links6 goto linked6");
-	check_rule((struct rule){.form = RULE_TIMEOUT, .family = AF_INET6},
+	check_rule((struct rule){.form = RULE_TIMEOUT, .timeout = "retry6"},
 		   "meta l4proto tcp ct timeout set \"retry6\"");
 	check_rule((struct rule){.form = RULE_NEVER, .family = AF_INET},
 		   "meta l4proto { tcp, udp } ct protocol . ct original ip daddr . ct original proto-dst @never4"
 		   " ip saddr != 127.0.0.0/8 accept");
 	check_rule((struct rule){.form = RULE_GUARD}, "iifname != \"lo\" ip daddr 127.0.0.0/8 drop");
-	check_rule((struct rule){RULE_BALANCE, AF_INET, BALANCE_ROUNDROBIN, 2, 3, 7},
+	check_rule((struct rule){RULE_BALANCE, AF_INET, BALANCE_ROUNDROBIN, 2, 3, 7, 0, NULL},
 		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 3 offset 7 map @slots4-2");
-	check_rule((struct rule){RULE_BALANCE, AF_INET6, BALANCE_RANDOM, 65535, UINT32_MAX, UINT32_MAX},
+	check_rule((struct rule){RULE_BALANCE, AF_INET6, BALANCE_RANDOM, 65535, UINT32_MAX, UINT32_MAX, 0, NULL},
 		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . numgen random mod 4294967295"
 		   " offset 4294967295 map @slots6-65535");
 }
@@ -108,7 +108,8 @@ static void every_rule_fits_its_buffer(void **state)
 
 	(void)state;
 	for (uint8_t form = 0; form < RULE_FORMS; form++) {
-		struct rule rule = {form, AF_INET6, BALANCE_RANDOM, UINT16_MAX, UINT32_MAX, UINT32_MAX};
+		struct rule rule = {form,	AF_INET6,   BALANCE_RANDOM, UINT16_MAX,
+				    UINT32_MAX, UINT32_MAX, UINT32_MAX,	    "retry6-name-86400s"};
 
 		assert_in_range(strlen(rule_text(&rule, text)), 1, RULE_TEXT - 2);
 	}
@@ -203,7 +204,7 @@ static void an_empty_link_that_holds_drops(void **state)
 	plan.hold = true;
 	compile_link(&plan, 1, &out);
 	assert_int_equal(out.chains[0].n_rules, 1);
-	assert_int_equal(out.chains[0].rules[0].form, RULE_HOLD);
+	assert_int_equal(out.chains[0].rules[0].form, RULE_DROP);
 	ruleset_clear(&out);
 	plan_clear(&plan);
 }

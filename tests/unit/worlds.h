@@ -29,6 +29,8 @@ static inline struct link_conf random_conf(size_t listen, const char *name)
 	struct link_conf conf = conf_of(listens[listen], name);
 
 	conf.balance = random_between(0, 1) ? BALANCE_RANDOM : BALANCE_ROUNDROBIN;
+	conf.retry_s = random_between(0, 2);
+	conf.affinity_s = random_between(0, 2) ? 0 : random_between(1, 2) * 60;
 	conf.masquerade = (enum masquerade)random_between(MASQUERADE_AUTO, MASQUERADE_NEVER);
 	return conf;
 }
@@ -74,6 +76,7 @@ static inline void world_next(const struct world *previous, struct world *ret)
 		snprintf(name, sizeof(name), "l%zu", (first_name + i) % WORLD_LISTENS);
 		if (ret->present[i])
 			plan_next(plan, &conf, endpoints, shard, false, &ret->plans[i]);
+		ret->plans[i].affinity_map = (uint16_t)i;
 		endpoints_unref(endpoints);
 	}
 }
