@@ -43,6 +43,13 @@ uint32_t slots_share(const uint32_t *weights, uint32_t n, uint32_t *ret_shares);
  */
 void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t n, struct slots *ret);
 
+/*
+ * The next table where the numbers have owners of their own, owners[count] from the window's first one on. Of the
+ * shares it matters only who has any: the others get no number, also of those that the former window leaves behind.
+ */
+void slots_replace(const struct slots *previous, const uint32_t *owners, uint32_t count, const uint32_t *shares,
+		   struct slots *ret);
+
 void slots_clear(struct slots *slots);
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/addr.h"
 #include "base/error.h"
 
-enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM };
+enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
 enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
 enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
 

@@ -128,6 +128,12 @@ enum rule_form {
 #define TRYING_S 10
 #define REFUSALS_S 86400 /* counters of refusals go after a day without any */
 
+/*
+ * The seed of balance=source's hash, "nunc". It is the same everywhere, so that ambassadors agree about a client; and
+ * not 0, as which a rule is shown whose seed the kernel has made up.
+ */
+#define SOURCE_HASH_SEED 0x6e756e63u
+
 struct rule {
 	uint8_t form;	 /* enum rule_form */
 	uint8_t family;	 /* 0 where the form is the same for both */

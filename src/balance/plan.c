@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "balance/maglev.h"
 #include "base/mem.h"
 
 static enum standing standing_of(const struct endpoint *endpoint, const struct listen *listen)
@@ -100,11 +101,35 @@ static struct slots renumber(const struct link_plan *previous, const struct endp
 	return slots;
 }
 
+static void plan_turns(const struct slots *before, const struct endpoints *endpoints, const uint32_t *weights,
+		       struct slots *ret)
+{
+	uint32_t *shares = xcalloc(endpoints->count + 1, sizeof(*shares));
+
+	slots_share(weights, endpoints->count, shares);
+	slots_update(before, shares, endpoints->count, ret);
+	free(shares);
+}
+
+static void plan_hashes(const struct slots *before, const struct endpoints *endpoints, const uint32_t *weights,
+			struct slots *ret)
+{
+	uint32_t serving = 0, size, *owners;
+
+	for (uint32_t i = 0; i < endpoints->count; i++)
+		serving += weights[i] != 0;
+	size = maglev_size(serving, before->count);
+	owners = xcalloc(size + 1, sizeof(*owners));
+	if (size)
+		maglev_fill(endpoints, weights, size, owners);
+	slots_replace(before, owners, size, weights, ret);
+	free(owners);
+}
+
 void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
 	       uint16_t shard, bool hold, struct link_plan *ret)
 {
 	uint32_t *weights = xcalloc(endpoints->count + 1, sizeof(*weights));
-	uint32_t *shares = xcalloc(endpoints->count + 1, sizeof(*shares));
 	struct slots before = {0};
 	struct link_plan plan = {
 		.name = xstrdup(conf->name),
@@ -120,19 +145,19 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 	if (previous)
 		before = renumber(previous, endpoints);
 	weigh(endpoints, &conf->listen, weights);
-	slots_share(weights, endpoints->count, shares);
-	slots_update(&before, shares, endpoints->count, &plan.slots);
+	if (plan.balance == BALANCE_SOURCE)
+		plan_hashes(&before, endpoints, weights, &plan.slots);
+	else
+		plan_turns(&before, endpoints, weights, &plan.slots);
 	plan.hold = hold && !plan.slots.count && conf->listen.protocol == IPPROTO_TCP;
 	slots_clear(&before);
 	free(weights);
-	free(shares);
 	*ret = plan;
 }
 
 bool plan_is_hashed(const struct link_plan *plan)
 {
-	(void)plan;
-	return false; /* neither numgen is */
+	return plan->balance == BALANCE_SOURCE;
 }
 
 bool plan_is_in_rotation(const struct link_plan *plan, const struct ip_port *endpoint)

@@ -308,6 +308,21 @@ void slots_update(const struct slots *previous, const uint32_t *shares, uint32_t
 	free(open_shares);
 }
 
+void slots_replace(const struct slots *previous, const uint32_t *owners, uint32_t count, const uint32_t *shares,
+		   struct slots *ret)
+{
+	size_t size = count * sizeof(*owners);
+
+	if (count == previous->count && (!count || memcmp(previous->owner + previous->before, owners, size) == 0)) {
+		copy_slots(previous, ret);
+		return;
+	}
+	*ret = new_window(previous, count);
+	if (count)
+		memcpy(ret->owner + ret->before, owners, size);
+	fill_left_behind(previous, shares, ret);
+}
+
 void slots_clear(struct slots *slots)
 {
 	free(slots->owner);

@@ -13,6 +13,7 @@
 static const char *const balance_names[] = {
 	[BALANCE_ROUNDROBIN] = "roundrobin",
 	[BALANCE_RANDOM] = "random",
+	[BALANCE_SOURCE] = "source",
 };
 
 static const char *const masquerade_names[] = {
@@ -118,10 +119,9 @@ static int set_registry(const struct key *key, struct link_conf *link, char *tex
 
 static int set_balance(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
-	static const char *const later[] = {"source", "leastconn"};
 	int balance;
 
-	if (index_of(later, ARRAY_SIZE(later), text) >= 0)
+	if (strcmp(text, "leastconn") == 0)
 		return fail(err, -ENOTSUP, "\"%s\" is not yet supported by this version: expected %s", text,
 			    key->values);
 	balance = find_value(key, balance_names, ARRAY_SIZE(balance_names), text, err);
@@ -240,8 +240,8 @@ const struct key link_keys[] = {
 	 set_listen},
 	{"service", "1 to 255 visible ASCII characters", NULL, "the service's name in the registry", 0, set_service},
 	{"registry", "URI or name in \"registries\"", "--registry", "where the endpoints come from", 0, set_registry},
-	{"balance", "roundrobin, random", "roundrobin", "how new connections are spread (later: source, leastconn)",
-	 KEY_IN_DEFAULTS, set_balance},
+	{"balance", "roundrobin, random, source", "roundrobin",
+	 "how connections are spread; source: by the client's address", KEY_IN_DEFAULTS, set_balance},
 	{"masquerade", "auto, always, never", "auto", "hide the client's address; auto: where replies would get lost",
 	 KEY_IN_DEFAULTS, set_masquerade},
 	{"affinity", AFFINITY_FORM, "off", "a client keeps its endpoint until it is idle for so long", KEY_IN_DEFAULTS,

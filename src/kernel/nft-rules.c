@@ -19,6 +19,9 @@ enum { IP_SADDR = 12, IP_DADDR = 16, IP6_SADDR = 8, IP6_DADDR = 24 };
 enum { TRANSPORT_SPORT = 0, TRANSPORT_DPORT = 2, TCP_SEQUENCE = 4, TCP_FLAGS = 13, ICMP_TYPE = 0, ICMP_CODE = 1 };
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
 
+/* Where the source address is hashed from: behind the words of the longest key that is put together meanwhile. */
+#define SOURCE_WORD 8
+
 struct builder {
 	struct nftnl_rule *rule;
 	uint32_t anonymous_id;
@@ -310,6 +313,22 @@ static void build_guard(const struct builder *b)
 	add_verdict(b, NF_DROP, NULL);
 }
 
+/* The client's address is read into registers behind the key. */
+static void hash_source(const struct builder *b, const struct rule *rule, uint32_t word)
+{
+	struct nftnl_expr *expr;
+
+	load_saddr(b, SOURCE_WORD);
+	expr = add(b, "hash");
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_HASH_TYPE, NFT_HASH_JENKINS);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_HASH_SREG, reg(SOURCE_WORD));
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_HASH_DREG, reg(word));
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_HASH_LEN, 4 * address_words(b));
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_HASH_MODULUS, rule->modulus);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_HASH_SEED, SOURCE_HASH_SEED);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_HASH_OFFSET, rule->offset);
+}
+
 /* Translates to the address in register 0 and the port behind it. */
 static void add_dnat(const struct builder *b)
 {
@@ -340,7 +359,10 @@ static void build_balance(const struct builder *b, const struct rule *rule)
 {
 	match_family(b);
 	load_packet_key(b);
-	add_numgen(b, rule->balance == BALANCE_RANDOM ? NFT_NG_RANDOM : NFT_NG_INCREMENTAL, rule);
+	if (rule->balance == BALANCE_SOURCE)
+		hash_source(b, rule, 2 + address_words(b));
+	else
+		add_numgen(b, rule->balance == BALANCE_RANDOM ? NFT_NG_RANDOM : NFT_NG_INCREMENTAL, rule);
 	nftnl_expr_set_u32(add_lookup(b, SET_SLOTS, rule->shard), NFTNL_EXPR_LOOKUP_DREG, reg(0));
 	add_dnat(b);
 }
@@ -757,6 +779,10 @@ static int read_parameters(struct nftnl_expr *expr, void *context)
 											      : BALANCE_ROUNDROBIN;
 		rule->modulus = nftnl_expr_get_u32(expr, NFTNL_EXPR_NG_MODULUS);
 		rule->offset = nftnl_expr_get_u32(expr, NFTNL_EXPR_NG_OFFSET);
+	} else if (strcmp(name, "hash") == 0) {
+		rule->balance = BALANCE_SOURCE;
+		rule->modulus = nftnl_expr_get_u32(expr, NFTNL_EXPR_HASH_MODULUS);
+		rule->offset = nftnl_expr_get_u32(expr, NFTNL_EXPR_HASH_OFFSET);
 	} else if (strcmp(name, "lookup") == 0) {
 		set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET), &set);
 	} else if (strcmp(name, "dynset") == 0) {

@@ -205,27 +205,27 @@ static void expand(const char *words, uint8_t family, char buffer[RULE_TEXT])
 	}
 }
 
-static const char *selector(const struct rule *rule)
+/* What draws the number of a slot. */
+static void print_draw(const struct rule *rule, char *buffer, size_t size)
 {
-	switch ((enum balance)rule->balance) {
-	case BALANCE_ROUNDROBIN:
-		return "numgen inc";
-	case BALANCE_RANDOM:
-		return "numgen random";
-	}
-	return "";
+	if (rule->balance == BALANCE_SOURCE)
+		snprintf(buffer, size, "jhash %s saddr mod %u seed 0x%x offset %u", placeholder('f', rule->family),
+			 rule->modulus, SOURCE_HASH_SEED, rule->offset);
+	else
+		snprintf(buffer, size, "numgen %s mod %u offset %u", rule->balance == BALANCE_RANDOM ? "random" : "inc",
+			 rule->modulus, rule->offset);
 }
 
 /* Rules with parameters. */
 const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 {
 	const char *keyword = placeholder('f', rule->family);
-	char digit = family_digit(rule->family);
+	char digit = family_digit(rule->family), draw[80];
 
+	print_draw(rule, draw, sizeof(draw));
 	if (rule->form == RULE_BALANCE)
-		snprintf(buffer, RULE_TEXT,
-			 "dnat %s to meta l4proto . %s daddr . th dport . %s mod %u offset %u map @slots%c-%u", keyword,
-			 keyword, selector(rule), rule->modulus, rule->offset, digit, rule->shard);
+		snprintf(buffer, RULE_TEXT, "dnat %s to meta l4proto . %s daddr . th dport . %s map @slots%c-%u",
+			 keyword, keyword, draw, digit, rule->shard);
 	else if (rule->form == RULE_ELSEWHERE)
 		snprintf(buffer, RULE_TEXT,
 			 "%s saddr . tcp sport . %s daddr . tcp dport @trying%c"

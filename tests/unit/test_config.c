@@ -474,7 +474,7 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,name=a/b", "name: 'a/b' is not accepted: expected 1 to 64 of A-Z a-z 0-9 . _ -");
 	refuse_link(-EINVAL, "80=web,name=", "name: '' is not accepted");
 	refuse_link(-EINVAL, "80=web,balance=fast", "balance: 'fast' is not accepted: expected roundrobin, random");
-	refuse_link(-ENOTSUP, "80=web,balance=source", "balance: 'source' is not yet supported by this version");
+	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "balance: 'leastconn' is not yet supported by this version");
 	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "'leastconn' is not yet supported");
 	refuse_link(-EINVAL, "80=web,masquerade=no", "masquerade: 'no' is not accepted: expected auto, always, never");
 	refuse_link(-ENOTSUP, "80=web,check=tcp", "--link 80=web,check=tcp: 'check' is not yet supported by this");
@@ -541,8 +541,8 @@ static void wrong_shapes_have_their_path(void **state)
 		    "nuncio.json: links[0]: the key 'listen' is there twice");
 	refuse_file(-EINVAL, "{'links': [{'listen': '80', 'service': 'web', 'balance': null}]}",
 		    "nuncio.json: links[0].balance: null is not accepted: expected a string: roundrobin, random");
-	refuse_file(-ENOTSUP, "{'links': [{'listen': '80', 'service': 'web', 'balance': 'source'}]}",
-		    "nuncio.json: links[0].balance: 'source' is not yet supported");
+	refuse_file(-ENOTSUP, "{'links': [{'listen': '80', 'service': 'web', 'balance': 'leastconn'}]}",
+		    "nuncio.json: links[0].balance: 'leastconn' is not yet supported");
 	refuse_file(-EINVAL, "{'defaults': []}", "nuncio.json: defaults: [] is not accepted: expected an object");
 	refuse_file(-EINVAL, "{'defaults': {'listen': '80'}}",
 		    "nuncio.json: defaults: 'listen' cannot stand here: accepted are balance, masquerade");
@@ -748,7 +748,7 @@ static void keys_are_printed(void **state)
 	fclose(stdout);
 	stdout = terminal;
 	assert_non_null(strstr(text, "  name         1 to 64 of"));
-	assert_non_null(strstr(text, "roundrobin, random (roundrobin)  "));
+	assert_non_null(strstr(text, "roundrobin, random, source (roundrobin)  "));
 	assert_non_null(strstr(text, "(later) active probe"));
 	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
 		assert_true(strchr(line, '\n') - line <= 120);

@@ -99,6 +99,9 @@ static void rules_have_the_words_of_nft(void **state)
 	check_rule((struct rule){RULE_BALANCE, AF_INET6, BALANCE_RANDOM, 65535, UINT32_MAX, UINT32_MAX, 0, NULL},
 		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . numgen random mod 4294967295"
 		   " offset 4294967295 map @slots6-65535");
+	check_rule((struct rule){RULE_BALANCE, AF_INET6, BALANCE_SOURCE, 1, 509, 7, 0, NULL},
+		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . jhash ip6 saddr mod 509 seed 0x6e756e63"
+		   " offset 7 map @slots6-1");
 }
 
 /* None is cut at the end of its buffer. */
@@ -108,7 +111,7 @@ static void every_rule_fits_its_buffer(void **state)
 
 	(void)state;
 	for (uint8_t form = 0; form < RULE_FORMS; form++) {
-		struct rule rule = {form,	AF_INET6,   BALANCE_RANDOM, UINT16_MAX,
+		struct rule rule = {form,	AF_INET6,   BALANCE_SOURCE, UINT16_MAX,
 				    UINT32_MAX, UINT32_MAX, UINT32_MAX,	    "retry6-name-86400s"};
 
 		assert_in_range(strlen(rule_text(&rule, text)), 1, RULE_TEXT - 2);
