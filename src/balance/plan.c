@@ -126,11 +126,43 @@ static void plan_hashes(const struct slots *before, const struct endpoints *endp
 	free(owners);
 }
 
-void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
-	       uint16_t shard, bool hold, struct link_plan *ret)
+/*
+ * Are the slots those of the very same endpoints? They stay: nothing would change, and where they come from the kernel,
+ * they say more than what could be recovered of the endpoints. One that nobody owns was damaged.
+ */
+static bool is_settled(const struct link_plan *previous, enum balance balance, const struct endpoints *endpoints)
+{
+	if (!previous || previous->endpoints != endpoints || previous->balance != balance)
+		return false;
+	for (uint32_t i = 0; i < previous->slots.count; i++) {
+		if (previous->slots.owner[previous->slots.before + i] == SLOT_FREE)
+			return false;
+	}
+	return previous->slots.count > 0;
+}
+
+static void plan_slots(const struct link_plan *previous, enum balance balance, const struct listen *listen,
+		       const struct endpoints *endpoints, struct slots *ret)
 {
 	uint32_t *weights = xcalloc(endpoints->count + 1, sizeof(*weights));
 	struct slots before = {0};
+
+	if (previous)
+		before = renumber(previous, endpoints);
+	weigh(endpoints, listen, weights);
+	if (is_settled(previous, balance, endpoints))
+		slots_replace(&before, before.owner + before.before, before.count, weights, ret);
+	else if (balance == BALANCE_SOURCE)
+		plan_hashes(&before, endpoints, weights, ret);
+	else
+		plan_turns(&before, endpoints, weights, ret);
+	slots_clear(&before);
+	free(weights);
+}
+
+void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
+	       uint16_t shard, bool hold, struct link_plan *ret)
+{
 	struct link_plan plan = {
 		.name = xstrdup(conf->name),
 		.listen = conf->listen,
@@ -142,16 +174,8 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 		.endpoints = endpoints_ref(endpoints),
 	};
 
-	if (previous)
-		before = renumber(previous, endpoints);
-	weigh(endpoints, &conf->listen, weights);
-	if (plan.balance == BALANCE_SOURCE)
-		plan_hashes(&before, endpoints, weights, &plan.slots);
-	else
-		plan_turns(&before, endpoints, weights, &plan.slots);
+	plan_slots(previous, conf->balance, &conf->listen, endpoints, &plan.slots);
 	plan.hold = hold && !plan.slots.count && conf->listen.protocol == IPPROTO_TCP;
-	slots_clear(&before);
-	free(weights);
 	*ret = plan;
 }
 

@@ -109,7 +109,7 @@ static void recover_id(const struct elem *elem, struct endpoint *endpoint, char 
 	endpoint->id = slash && slash[1] ? slash + 1 : ip_port_text(&endpoint->at, text);
 }
 
-/* Endpoints as the counters name them. Weight and priority are not in the kernel: the slots are what counts. */
+/* Endpoints as the counters name them, for now of equal weight. */
 static const struct endpoints *recover_endpoints(const struct elem *const *elems, size_t count)
 {
 	struct endpoints_builder *builder = endpoints_builder_new();
@@ -209,6 +209,66 @@ static void recover_slots(const struct elem *const *slots, size_t count, const s
 	}
 }
 
+/* How many numbers of the window each endpoint has. Returns the smallest of those that have any; 0: nobody has. */
+static uint32_t count_slots(const struct slots *slots, uint32_t *ret_counts)
+{
+	uint32_t least = 0;
+
+	for (uint32_t i = 0; i < slots->count; i++) {
+		uint32_t owner = slots->owner[slots->before + i];
+
+		if (owner != SLOT_FREE)
+			ret_counts[owner]++;
+	}
+	for (uint32_t i = 0; i < slots->count; i++) {
+		uint32_t owner = slots->owner[slots->before + i];
+
+		if (owner != SLOT_FREE && (!least || ret_counts[owner] < least))
+			least = ret_counts[owner];
+	}
+	return least;
+}
+
+static const struct endpoints *reweigh(const struct endpoints *endpoints, const uint32_t *counts, uint32_t unit)
+{
+	struct endpoints_builder *builder = endpoints_builder_new();
+	const char *other;
+
+	for (uint32_t i = 0; i < endpoints->count; i++) {
+		struct endpoint endpoint = endpoints->items[i];
+		uint32_t weight = (counts[i] + unit / 2) / unit;
+
+		endpoint.weight = (uint16_t)(weight < ENDPOINT_WEIGHT_MAX ? weight : ENDPOINT_WEIGHT_MAX);
+		endpoints_builder_add(builder, &endpoint, &other);
+	}
+	return endpoints_builder_finish(builder);
+}
+
+/*
+ * Weights are in the kernel as numbers of slots, and for balance=source as entries of a table, in proportion only.
+ * Whoever has none does not serve: for him, weight 0 stands for a worse priority, too.
+ */
+static void recover_weights(bool empty, struct link_plan *plan)
+{
+	uint32_t *counts = xcalloc(plan->endpoints->count + 1, sizeof(*counts));
+	uint32_t least = count_slots(&plan->slots, counts);
+	const struct endpoints *weighed;
+
+	if (least || empty) {
+		weighed = reweigh(plan->endpoints, counts, plan->balance == BALANCE_SOURCE && least ? least : 1);
+		endpoints_unref(plan->endpoints);
+		plan->endpoints = weighed;
+	}
+	free(counts);
+}
+
+/* Is it known that nobody serves? */
+static bool is_empty(const struct recovery *recovery, const struct elem *const *elems, size_t count)
+{
+	return find_rule(recovery, elems, count, SET_SERVICES, RULE_RESET) ||
+	       find_rule(recovery, elems, count, SET_SERVICES, RULE_DROP);
+}
+
 bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret)
 {
 	size_t first, end = find_listen(recovery, &conf->listen, &first), n_slots;
@@ -219,10 +279,13 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 		.masquerade = conf->masquerade,
 		.retry_s = conf->retry_s,
 	};
-	const struct rule *remember;
+	const struct rule *rule, *remember;
 
 	if (first == end)
 		return false;
+	rule = find_rule(recovery, elems, end - first, SET_SERVICES, RULE_BALANCE);
+	if (rule)
+		plan.balance = (enum balance)rule->balance;
 	remember = find_rule(recovery, elems, end - first, SET_POLICIES, RULE_REMEMBER);
 	if (remember) {
 		plan.affinity_s = remember->seconds;
@@ -231,7 +294,8 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 	plan.name = xstrdup(conf->name);
 	plan.endpoints = recover_endpoints(elems, end - first);
 	slots = find_slots(elems, end - first, &n_slots);
-	recover_slots(slots, n_slots, find_rule(recovery, elems, end - first, SET_SERVICES, RULE_BALANCE), &plan);
+	recover_slots(slots, n_slots, rule, &plan);
+	recover_weights(is_empty(recovery, elems, end - first), &plan);
 	*ret = plan;
 	return true;
 }

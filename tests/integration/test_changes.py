@@ -137,6 +137,26 @@ def test_a_start_without_the_registry_goes_on_with_the_kernels_rules(web):
     assert web.app.hammer("127.0.0.1:9000", count=100)["by"] == {"b1": 50, "b2": 50}
 
 
+@pytest.mark.parametrize("balance", ["roundrobin", "source"])
+def test_a_start_without_the_registry_keeps_weights_draining_and_standby(lab, balance):
+    lab.serve()
+    link = f"9000=web,balance={balance}"
+    heavy, light, drained = lab.endpoints([3, 2, 0])
+    standby = {"id": "b4", "host": "10.77.0.14", "port": 8080, "priority": 1}
+    lab.registry.write({"web": [heavy, light, drained, standby]})
+    lab.start("--link", link).kill()
+    lab.registry.path.unlink()
+    with lab.monitor() as monitor:
+        daemon = lab.start("--link", link, wait=False)
+        daemon.wait_for_log(re.escape(str(lab.registry.path)))
+        wait_until(lambda: daemon.control.exists())
+        states = {name: endpoint["state"] for name, endpoint in daemon.endpoints("web").items()}
+    assert monitor.changes() == []
+    assert states == {"b1": "up", "b2": "up", "b3": "draining", "b4": "draining"}
+    if balance == "roundrobin":
+        assert lab.app.hammer("127.0.0.1:9000", count=500)["by"] == {"b1": 300, "b2": 200}
+
+
 def test_others_cannot_change_the_table(web):
     """The table is owned: a firewall manager that flushes everything spares it."""
     daemon = web.start("--link", "9000=web")

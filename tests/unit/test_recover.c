@@ -138,7 +138,7 @@ static void what_is_not_there_is_not_recovered(void **state)
 	ruleset_clear(&kernel);
 }
 
-/* The name and the policy are the configuration's; what had to change for them is the diff's to find. */
+/* But for the balance, which the slots were made for; what had to change is the diff's to find. */
 static void the_configuration_comes_first(void **state)
 {
 	struct link_conf old = conf_of("9000", "old"), new = conf_of("9000", "new");
@@ -151,12 +151,54 @@ static void the_configuration_comes_first(void **state)
 	compile_link(&plan, 1, &kernel);
 	assert_true(recover(&kernel, &new, &got));
 	assert_string_equal(got.name, "new");
-	assert_int_equal(got.balance, BALANCE_RANDOM);
+	assert_int_equal(got.balance, BALANCE_ROUNDROBIN);
 	assert_int_equal(got.masquerade, MASQUERADE_NEVER);
 	assert_string_equal(got.endpoints->items[0].id, "a");
 	plan_clear(&got);
 	plan_clear(&plan);
 	ruleset_clear(&kernel);
+}
+
+/*
+ * The endpoints get weights by their slots; and as long as the registry says nothing, a plan of what was recovered is
+ * what there was. Expected is a digit for the weight of each endpoint.
+ */
+static void check_weights(enum balance balance, const char *endpoints, const char *expected)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct ruleset kernel = {0};
+	struct link_plan plan, got, next;
+
+	conf.balance = balance;
+	plan = plan_after(NULL, &conf, endpoints);
+	compile_link(&plan, 1, &kernel);
+	assert_true(recover(&kernel, &conf, &got));
+	assert_int_equal(got.endpoints->count, strlen(expected));
+	for (uint32_t i = 0; i < got.endpoints->count; i++)
+		assert_int_equal(got.endpoints->items[i].weight, expected[i] - '0');
+	plan_next(&got, &conf, got.endpoints, got.shard, false, &next);
+	assert_int_equal(next.slots.base, plan.slots.base);
+	assert_int_equal(next.slots.count, plan.slots.count);
+	assert_memory_equal(next.slots.owner, plan.slots.owner, plan.slots.count * sizeof(*plan.slots.owner));
+	plan_clear(&plan);
+	plan_clear(&got);
+	plan_clear(&next);
+	ruleset_clear(&kernel);
+}
+
+static void what_the_slots_say_of_weights_is_kept(void **state)
+{
+	static const enum balance balances[] = {BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(balances); i++) {
+		check_weights(balances[i], "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80", "111");
+		check_weights(balances[i], "a=10.0.0.1:80*6 b=10.0.0.2:80*2 c=10.0.0.3:80*0", "310");
+		check_weights(balances[i], "a=10.0.0.1:80!1 b=10.0.0.2:80*2 c=10.0.0.3:80!1", "010");
+		check_weights(balances[i], "a=10.0.0.1:80*0 b=10.0.0.2:80*0", "00");
+	}
+	check_weights(BALANCE_ROUNDROBIN, "a=10.0.0.1:80*3 b=10.0.0.2:80*2", "32");
+	check_weights(BALANCE_SOURCE, "a=10.0.0.1:80*8 b=10.0.0.2:80*3", "31"); /* as near as it comes */
 }
 
 /* The elements of the table below, by their place in it. */
@@ -331,6 +373,7 @@ int main(void)
 		cmocka_unit_test(a_restart_changes_nothing),
 		cmocka_unit_test(what_is_not_there_is_not_recovered),
 		cmocka_unit_test(the_configuration_comes_first),
+		cmocka_unit_test(what_the_slots_say_of_weights_is_kept),
 		cmocka_unit_test(a_table_with_gaps_is_laid_out_anew),
 		cmocka_unit_test(a_rule_that_does_not_fit_is_not_trusted),
 		cmocka_unit_test(foreign_elements_are_mended),
