@@ -4,6 +4,7 @@
  *
  *   ambassador.c         its life: opening the namespace, trying again, cleaning up
  *   ambassador-links.c   its links: configuration, subscriptions, shards
+ *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
  *   ambassador-status.c  what others may see
@@ -81,6 +82,13 @@ void link_mark_all_dirty(struct ambassador *ambassador);
 struct link *link_find(struct ambassador *ambassador, const struct listen *listen);
 /* Takes it out of the ambassador and frees it; the kernel is not touched. */
 void link_free(struct ambassador *ambassador, struct link *link);
+
+/*
+ * The endpoints that a link is to have, with a reference: what the answer of its registry means for it. Where there is
+ * no answer yet, and where the link is to keep what it has when the registry names none, they are those that the kernel
+ * holds.
+ */
+const struct endpoints *link_endpoints(struct link *link);
 
 /* Shards: which slot map serves how many links; affinities: which numbers of affinity maps are taken. */
 struct shards *shards_of(struct ambassador *ambassador, const struct listen *listen);

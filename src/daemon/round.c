@@ -34,27 +34,6 @@ void round_clear(struct round *round)
 	arena_free(&round->refusals);
 }
 
-/*
- * The endpoints that a link is to have, with a reference. Where its registry has not answered yet, and where the link
- * is to keep what it has when the registry names none, they are those that the kernel holds.
- */
-static const struct endpoints *wanted_endpoints(struct link *link)
-{
-	const struct endpoints *endpoints =
-		link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
-	bool keep = endpoints && !endpoints->count && link->conf->on_empty == ON_EMPTY_KEEP && link->installed &&
-		    link->plan.slots.count;
-
-	if (keep && !link->keeping)
-		log_warning(
-			"link %s: the registry names no endpoint any more; the last known ones stay (on_empty=keep)",
-			link->conf->name);
-	link->keeping = keep;
-	if (endpoints && !keep)
-		return endpoints_ref(endpoints);
-	return link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
-}
-
 /* What is left of the time in which an empty link may hold connections back, in milliseconds; 0: it is over. */
 static uint64_t hold_left(const struct link *link)
 {
@@ -106,7 +85,7 @@ static void plan_member(struct member *member)
 		return;
 	shard = link->installed ? link->plan.shard
 				: shard_find(shards_of(ambassador, &link->conf->listen), LINKS_PER_SHARD);
-	endpoints = wanted_endpoints(link);
+	endpoints = link_endpoints(link);
 	left = hold_left(link);
 	plan_next(link->installed ? &link->plan : NULL, link->conf, endpoints, shard, left > 0, &member->next);
 	note_emptiness(link, &member->next, left);

@@ -475,7 +475,6 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,name=", "name: '' is not accepted");
 	refuse_link(-EINVAL, "80=web,balance=fast", "balance: 'fast' is not accepted: expected roundrobin, random");
 	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "balance: 'leastconn' is not yet supported by this version");
-	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "'leastconn' is not yet supported");
 	refuse_link(-EINVAL, "80=web,masquerade=no", "masquerade: 'no' is not accepted: expected auto, always, never");
 	refuse_link(-ENOTSUP, "80=web,check=tcp", "--link 80=web,check=tcp: 'check' is not yet supported by this");
 	refuse_link(-EINVAL, "80=web,retry=500ms", "'500ms' is not accepted: expected true, false or a number with s");
