@@ -54,8 +54,10 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 /* Does the same client always draw the same slot? */
 bool plan_is_hashed(const struct link_plan *plan);
 
-/* Does this endpoint own slots? */
-bool plan_is_in_rotation(const struct link_plan *plan, const struct ip_port *endpoint);
+/* Which of its endpoints get new connections; [endpoints->count] entries. */
+void plan_serving(const struct link_plan *plan, bool *ret_serving);
+/* Does the endpoint at this address? */
+bool plan_serves(const struct link_plan *plan, const struct ip_port *at);
 
 void plan_clear(struct link_plan *plan);
 

@@ -7,6 +7,7 @@
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
+ *   flows.c              what it means for conntrack
  *   ambassador-status.c  what others may see
  */
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
@@ -14,6 +15,7 @@
 
 #include "base/hash.h"
 #include "daemon/ambassador.h"
+#include "daemon/flows.h"
 #include "ruleset/compile.h"
 
 #define LISTEN_KEY 24
@@ -63,12 +65,15 @@ struct ambassador {
 	bool footprint_dirty;
 	char *footprint_error; /* why it is not as recorded */
 	bool announced_ready;
-	bool just_read;	  /* what the kernel holds was read in this very reconciliation */
-	bool backing_off; /* wait for the timer before anything is tried again */
+	struct flow_looks flows_due, flows_again;
+	char *flows_error; /* why conntrack could not be looked at */
+	bool just_read;	   /* what the kernel holds was read in this very reconciliation */
+	bool backing_off;  /* wait for the timer before anything is tried again */
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;
 	uv_timer_t *hold;	/* until the first link's time of holding is over */
+	uv_timer_t *look_again; /* flows_again */
 	uv_timer_t *presence;	/* is the namespace still there? */
 	uv_timer_t *settle;	/* the namespace has changed, and may go on changing */
 	uv_poll_t *watch;	/* interfaces, addresses and routes */

@@ -16,7 +16,6 @@ struct changelog_sums {
 	bool adopted;	       /* a table was there */
 	uint64_t changes;      /* objects added or removed */
 	uint64_t messages;     /* sent to the kernel */
-	uint32_t flows;	       /* taken out of conntrack */
 	uint32_t lines;	       /* links logged in this round: after many, the others go to the debug level */
 };
 

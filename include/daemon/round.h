@@ -41,6 +41,9 @@ void round_compile(struct ambassador *ambassador, struct round *round);
  */
 int round_carry_out(struct ambassador *ambassador, struct round *round, struct error *err);
 
+/* Is it a change of a member that the kernel refused? */
+bool round_has_refused(const struct round *round, const struct change *change);
+
 /* Errors that say: the kernel does not hold what we believe. */
 bool round_is_out_of_sync(int code);
 

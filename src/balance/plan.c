@@ -184,12 +184,23 @@ bool plan_is_hashed(const struct link_plan *plan)
 	return plan->balance == BALANCE_SOURCE;
 }
 
-bool plan_is_in_rotation(const struct link_plan *plan, const struct ip_port *endpoint)
+void plan_serving(const struct link_plan *plan, bool *ret_serving)
 {
-	const struct endpoint *found = endpoints_find_address(plan->endpoints, endpoint);
+	memset(ret_serving, 0, plan->endpoints->count * sizeof(*ret_serving));
+	for (uint32_t i = 0; i < plan->slots.count; i++) {
+		uint32_t owner = plan->slots.owner[plan->slots.before + i];
 
-	for (uint32_t i = plan->slots.before; found && i < plan->slots.before + plan->slots.count; i++) {
-		if (plan->slots.owner[i] == (uint32_t)(found - plan->endpoints->items))
+		if (owner != SLOT_FREE)
+			ret_serving[owner] = true;
+	}
+}
+
+bool plan_serves(const struct link_plan *plan, const struct ip_port *at)
+{
+	const struct endpoint *endpoint = endpoints_find_address(plan->endpoints, at);
+
+	for (uint32_t i = 0; endpoint && i < plan->slots.count; i++) {
+		if (plan->slots.owner[plan->slots.before + i] == (uint32_t)(endpoint - plan->endpoints->items))
 			return true;
 	}
 	return false;

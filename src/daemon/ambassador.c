@@ -89,6 +89,7 @@ static void close_sockets(struct ambassador *ambassador)
 	nft_close(ambassador->nft);
 	net_close(ambassador->net);
 	conntrack_close(ambassador->conntrack);
+	flows_forget(ambassador);
 	ambassador->nft = NULL;
 	ambassador->net = NULL;
 	ambassador->conntrack = NULL;
@@ -146,6 +147,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	uv_timer_init(loop, ambassador->retry);
 	ambassador->hold = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->hold);
+	ambassador->look_again = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->look_again);
 	ambassador->presence = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->presence);
 	if (conf->netns)
@@ -162,6 +165,7 @@ void ambassador_free(struct ambassador *ambassador)
 	close_sockets(ambassador);
 	uv_close((uv_handle_t *)ambassador->retry, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->hold, on_handle_closed);
+	uv_close((uv_handle_t *)ambassador->look_again, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->presence, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
 	footprint_clear(&ambassador->footprint);
@@ -172,6 +176,7 @@ void ambassador_free(struct ambassador *ambassador)
 	free(ambassador->netns);
 	free(ambassador->error);
 	free(ambassador->footprint_error);
+	free(ambassador->flows_error);
 	free(ambassador);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/changelog.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,6 @@ void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums
 {
 	sums->changes += more->changes;
 	sums->messages += more->messages;
-	sums->flows += more->flows;
 	sums->lines += more->lines;
 }
 
@@ -96,8 +94,6 @@ static void put_settings(struct line *line, const struct link_plan *old, const s
 
 static void put_circumstances(struct line *line, const struct changelog_entry *entry, const struct changelog_sums *sums)
 {
-	const struct link_plan *any = entry->new ? entry->new : entry->old;
-
 	fprintf(line->out, " (");
 	if (entry->new)
 		fprintf(line->out, "%u endpoint%s in %u slot%s; ", entry->new->endpoints->count,
@@ -105,8 +101,6 @@ static void put_circumstances(struct line *line, const struct changelog_entry *e
 			entry->new->slots.count == 1 ? "" : "s");
 	if (*entry->revision)
 		fprintf(line->out, "revision %s; ", entry->revision);
-	if (sums->flows && any->listen.protocol == IPPROTO_UDP)
-		fprintf(line->out, "%u UDP flows ended; ", sums->flows);
 	fprintf(line->out, "%llu messages", (unsigned long long)sums->messages);
 	if (entry->received && sums->acknowledged > entry->received)
 		fprintf(line->out, "; %.2f ms", (double)(sums->acknowledged - entry->received) / 1e6);

@@ -22,7 +22,7 @@ static bool loses_endpoints(const struct link_plan *old, const struct link_plan 
 	for (uint32_t i = old->slots.before; i < old->slots.before + old->slots.count; i++) {
 		uint32_t owner = old->slots.owner[i];
 
-		if (owner != SLOT_FREE && !plan_is_in_rotation(new, &old->endpoints->items[owner].at))
+		if (owner != SLOT_FREE && !plan_serves(new, &old->endpoints->items[owner].at))
 			return true;
 	}
 	return false;
@@ -38,7 +38,7 @@ static void leave_stale(struct ruleset *ruleset, size_t first, const struct link
 		size_t offset = 0;
 		struct ip_port endpoint = field_get_ip_port(elem->data, &offset, elem->set.family);
 
-		if (plan_is_in_rotation(plan, &endpoint))
+		if (plan_serves(plan, &endpoint))
 			continue;
 		elem->group = group;
 		ruleset->elems[kept++] = *elem;
@@ -131,7 +131,7 @@ static void keep_family(struct round *round, uint8_t family)
 			continue;
 		endpoint = field_get_ip_port(elem->data, &offset, family);
 		member = index[elem->set.shard];
-		if (member && plan_is_in_rotation(&member->next, &endpoint))
+		if (member && plan_serves(&member->next, &endpoint))
 			*ruleset_add_elem(&round->want) = *elem;
 	}
 	free(index);

@@ -174,8 +174,10 @@ static int resynchronise(struct ambassador *ambassador, struct changelog_sums *s
 	clients_keep(&round);
 	if (code == 0)
 		code = carry_out_footprint(ambassador, &round, err);
-	if (code == 0)
+	if (code == 0) {
 		ambassador->resync = false;
+		flows_note_everything(ambassador);
+	}
 	changelog_add_sums(sums, &round.sums);
 	round_clear(&round);
 	return code;
@@ -250,6 +252,7 @@ void ambassador_reconcile(struct ambassador *ambassador)
 		code = bring_up_to_date(ambassador, &sums, &err);
 	for (int try = 1; ambassador->nft && round_is_out_of_sync(code) && try < RESYNC_TRIES; try++)
 		code = bring_up_to_date(ambassador, &sums, &err);
+	flows_tend(ambassador); /* also where only some of the rounds were carried out */
 	if (code < 0) {
 		note_error(ambassador, err.text);
 		return;

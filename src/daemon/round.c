@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/clients.h"
+#include "daemon/flows.h"
 #include "daemon/footprint.h"
-#include "kernel/conntrack.h"
 #include "kernel/nft.h"
 
 /*
@@ -190,7 +190,7 @@ static bool drop_refused(struct round *round, const struct nft_report *report)
 	return dropped;
 }
 
-static bool is_refused(const struct round *round, const struct change *change)
+bool round_has_refused(const struct round *round, const struct change *change)
 {
 	return change->group != GROUP_BASE && change->group <= round->count &&
 	       round->members[change->group - GROUP_BASE - 1].refusal;
@@ -201,7 +201,7 @@ static size_t keep_accepted(const struct round *round, struct change *changes, s
 	size_t kept = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!is_refused(round, &changes[i]))
+		if (!round_has_refused(round, &changes[i]))
 			changes[kept++] = changes[i];
 	}
 	return kept;
@@ -286,72 +286,6 @@ static int send_changes(struct ambassador *ambassador, struct round *round, stru
 	return code;
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-	const struct elem *x = *(const struct elem *const *)a, *y = *(const struct elem *const *)b;
-	int order = x->set.family - y->set.family;
-
-	return order ? order : memcmp(x->key, y->key, sizeof(x->key));
-}
-
-/* The counters of UDP endpoints that were removed, or added; ordered by key. Each is where flows may be. */
-static const struct elem **list_udp_endpoints(const struct round *round, bool added, size_t *ret_count)
-{
-	size_t count = 0, capacity = 0;
-	const struct elem **list = NULL;
-
-	for (size_t i = 0; i < round->changes.count; i++) {
-		const struct change *change = &round->changes.items[i];
-		const struct elem *elem = change->object;
-
-		if (change->kind != CHANGE_ELEM || change->add != added || elem->set.type != SET_ENDPOINTS ||
-		    elem->key[0] != IPPROTO_UDP || is_refused(round, change))
-			continue;
-		ARRAY_GROW(list, count, capacity);
-		list[count++] = elem;
-	}
-	if (count)
-		qsort(list, count, sizeof(*list), compare_keys);
-	*ret_count = count;
-	return list;
-}
-
-/* Flows to endpoints that are gone from a link; one that was only renamed is removed and added again. */
-static struct flows *list_ended_flows(const struct round *round, size_t *ret_count)
-{
-	size_t n_removed, n_added, count = 0;
-	const struct elem **removed = list_udp_endpoints(round, false, &n_removed);
-	const struct elem **added = list_udp_endpoints(round, true, &n_added);
-	struct flows *flows = xcalloc(n_removed + 1, sizeof(*flows));
-
-	for (size_t i = 0; i < n_removed; i++) {
-		size_t offset = listen_key_size(removed[i]->set.family);
-
-		if (n_added && bsearch(&removed[i], added, n_added, sizeof(*added), compare_keys))
-			continue;
-		elem_listen(removed[i], &flows[count].listen);
-		flows[count++].endpoint = field_get_ip_port(removed[i]->key, &offset, removed[i]->set.family);
-	}
-	free(removed);
-	free(added);
-	*ret_count = count;
-	return flows;
-}
-
-static void end_flows(struct ambassador *ambassador, struct round *round)
-{
-	size_t count;
-	struct flows *flows = list_ended_flows(round, &count);
-	uint32_t deleted;
-	struct error err;
-
-	if (count && conntrack_delete(ambassador->conntrack, flows, count, &deleted, &err) < 0)
-		log_error("%s: UDP clients may stay on removed endpoints", err.text);
-	else if (count)
-		round->sums.flows = deleted;
-	free(flows);
-}
-
 /* Makes a member's next plan the one in force, or notes why it is not. */
 static void settle_member(struct ambassador *ambassador, struct member *member)
 {
@@ -418,8 +352,8 @@ int round_carry_out(struct ambassador *ambassador, struct round *round, struct e
 	}
 	round->sums.acknowledged = uv_hrtime();
 	if (!ambassador->options.dry_run) {
-		end_flows(ambassador, round);
 		clients_sweep(ambassador, round);
+		flows_note_round(ambassador, round);
 		log_members(ambassador, round);
 	}
 	for (size_t i = 0; i < round->count; i++)

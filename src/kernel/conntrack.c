@@ -2,8 +2,10 @@
 #include "kernel/conntrack.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <stdlib.h>
@@ -12,8 +14,10 @@
 #include "base/mem.h"
 #include "kernel/netlink.h"
 
-/* CTA_FILTER_ORIG_FLAGS: which fields of CTA_TUPLE_ORIG a dump must match (net/netfilter/nf_conntrack_netlink.c). */
+/* CTA_FILTER_ORIG_FLAGS: which fields of a tuple a listing must match (net/netfilter/nf_conntrack_netlink.c). */
 #define FILTER_PROTO_NUM (1u << 3)
+#define FILTER_SRC_PORT (1u << 4)
+#define FILTER_DST_PORT (1u << 5)
 
 struct conntrack {
 	struct mnl_socket *socket;
@@ -86,38 +90,30 @@ static void read_tuple(const struct nlattr *attr, struct tuple *tuple)
 	}
 }
 
-/* Deletions collected during a dump: whole messages, sent when the dump is over. */
-struct sweep {
-	const struct flows *patterns; /* ordered */
-	size_t n_patterns;
-	uint8_t *messages;
-	size_t used, capacity;
-	uint32_t count;
+/* Choosing from a listing */
+
+struct listing {
+	const struct flow_filter *filter;
+	bool (*choose)(void *context, const struct flow *flow);
+	void *context;
+	struct flows *flows;
 };
 
 #define DELETION_ROOM 512
 
-static int compare_flows(const void *a, const void *b)
-{
-	const struct flows *x = a, *y = b;
-	int order = ip_port_compare(&x->listen.at, &y->listen.at);
-
-	return order ? order : ip_port_compare(&x->endpoint, &y->endpoint);
-}
-
 /* The flow's own identity is sent back as it came: tuple, id (so that a successor is left alone) and zone. */
-static void collect_deletion(struct sweep *sweep, const struct nlmsghdr *flow)
+static bool add_deletion(struct flows *flows, const struct nlmsghdr *flow)
 {
 	const struct nfgenmsg *from = mnl_nlmsg_get_payload(flow);
 	struct nlmsghdr *header;
 	struct nfgenmsg *general;
 	const struct nlattr *attr;
 
-	if (sweep->capacity - sweep->used < DELETION_ROOM) {
-		sweep->capacity = sweep->capacity * 2 + 16 * DELETION_ROOM;
-		sweep->messages = xrealloc(sweep->messages, sweep->capacity, 1);
+	if (flows->deletions_capacity - flows->deletions_used < DELETION_ROOM) {
+		flows->deletions_capacity = flows->deletions_capacity * 2 + 16 * DELETION_ROOM;
+		flows->deletions = xrealloc(flows->deletions, flows->deletions_capacity, 1);
 	}
-	header = mnl_nlmsg_put_header(sweep->messages + sweep->used);
+	header = mnl_nlmsg_put_header(flows->deletions + flows->deletions_used);
 	header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
 	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
 	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
@@ -129,100 +125,175 @@ static void collect_deletion(struct sweep *sweep, const struct nlmsghdr *flow)
 		if (type != CTA_TUPLE_ORIG && type != CTA_ID && type != CTA_ZONE)
 			continue;
 		if (mnl_attr_get_payload_len(attr) > DELETION_ROOM / 2)
-			return; /* not a tuple as we know it */
+			return false; /* not a tuple as we know it */
 		mnl_attr_put(header, type == CTA_TUPLE_ORIG ? type | NLA_F_NESTED : type,
 			     mnl_attr_get_payload_len(attr), mnl_attr_get_payload(attr));
 	}
-	sweep->used += header->nlmsg_len;
-	sweep->count++;
+	flows->deletions_used += header->nlmsg_len;
+	return true;
+}
+
+static uint8_t read_tcp_state(const struct nlattr *protoinfo)
+{
+	const struct nlattr *tcp, *attr;
+
+	mnl_attr_for_each_nested (tcp, protoinfo) {
+		if (mnl_attr_get_type(tcp) != CTA_PROTOINFO_TCP)
+			continue;
+		mnl_attr_for_each_nested (attr, tcp) {
+			if (mnl_attr_get_type(attr) == CTA_PROTOINFO_TCP_STATE)
+				return mnl_attr_get_u8(attr);
+		}
+	}
+	return 0;
+}
+
+static uint64_t read_u64(const struct nlattr *nest, uint16_t type)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested (attr, nest) {
+		if (mnl_attr_get_type(attr) == type)
+			return be64toh(mnl_attr_get_u64(attr));
+	}
+	return 0;
+}
+
+static void read_attribute(const struct nlattr *attr, struct tuple *original, struct tuple *reply, struct flow *flow)
+{
+	switch (mnl_attr_get_type(attr)) {
+	case CTA_TUPLE_ORIG:
+		read_tuple(attr, original);
+		break;
+	case CTA_TUPLE_REPLY:
+		read_tuple(attr, reply);
+		break;
+	case CTA_STATUS:
+		flow->replied = ntohl(mnl_attr_get_u32(attr)) & IPS_SEEN_REPLY;
+		flow->translated = ntohl(mnl_attr_get_u32(attr)) & IPS_DST_NAT;
+		break;
+	case CTA_PROTOINFO:
+		flow->tcp_state = read_tcp_state(attr);
+		break;
+	case CTA_TIMESTAMP:
+		flow->started = read_u64(attr, CTA_TIMESTAMP_START);
+		break;
+	case CTA_COUNTERS_ORIG:
+	case CTA_COUNTERS_REPLY:
+		flow->bytes += read_u64(attr, CTA_COUNTERS_BYTES);
+		flow->bytes_counted = true;
+		break;
+	}
+}
+
+static bool passes(const struct flow_filter *filter, const struct flow *flow)
+{
+	return flow->listen.protocol == filter->protocol && !(filter->unreplied && flow->replied) &&
+	       (!filter->listen_port || flow->listen.at.port == filter->listen_port) &&
+	       (!filter->endpoint_port || flow->endpoint.port == filter->endpoint_port);
 }
 
 static int on_flow(const struct nlmsghdr *header, void *context)
 {
 	struct tuple original = {0}, reply = {0};
-	struct sweep *sweep = context;
+	struct listing *listing = context;
+	struct flows *flows = listing->flows;
 	const struct nlattr *attr;
-	struct flows flow = {0};
+	struct flow flow = {0};
 
-	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
-		if (mnl_attr_get_type(attr) == CTA_TUPLE_ORIG)
-			read_tuple(attr, &original);
-		else if (mnl_attr_get_type(attr) == CTA_TUPLE_REPLY)
-			read_tuple(attr, &reply);
-	}
-	flow.listen.at = original.destination;
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg))
+		read_attribute(attr, &original, &reply, &flow);
+	flow.client = original.source;
+	flow.listen = (struct listen){.protocol = original.protocol, .at = original.destination};
 	flow.endpoint = reply.source;
-	if (original.protocol == IPPROTO_UDP &&
-	    bsearch(&flow, sweep->patterns, sweep->n_patterns, sizeof(flow), compare_flows))
-		collect_deletion(sweep, header);
+	if (!passes(listing->filter, &flow) || !listing->choose(listing->context, &flow))
+		return MNL_CB_OK;
+	if (add_deletion(flows, header)) {
+		ARRAY_GROW(flows->items, flows->count, flows->capacity);
+		flows->items[flows->count++] = flow;
+	}
 	return MNL_CB_OK;
 }
 
-/* All UDP flows of a family. A kernel before 5.8 ignores the filter and sends all flows: on_flow() looks again. */
-static int dump_flows(struct conntrack *conntrack, uint8_t family, struct sweep *sweep)
+static void put_port_filter(struct nlmsghdr *header, uint16_t tuple, uint16_t type, uint8_t protocol, uint16_t port)
+{
+	struct nlattr *outer = mnl_attr_nest_start(header, tuple);
+	struct nlattr *inner = mnl_attr_nest_start(header, CTA_TUPLE_PROTO);
+
+	mnl_attr_put_u8(header, CTA_PROTO_NUM, protocol);
+	if (port)
+		mnl_attr_put_u16(header, type, htons(port));
+	mnl_attr_nest_end(header, inner);
+	mnl_attr_nest_end(header, outer);
+}
+
+static void put_filter(struct nlmsghdr *header, const struct flow_filter *filter)
+{
+	struct nlattr *nest;
+
+	put_port_filter(header, CTA_TUPLE_ORIG, CTA_PROTO_DST_PORT, filter->protocol, filter->listen_port);
+	put_port_filter(header, CTA_TUPLE_REPLY, CTA_PROTO_SRC_PORT, filter->protocol, filter->endpoint_port);
+	nest = mnl_attr_nest_start(header, CTA_FILTER);
+	mnl_attr_put_u32(header, CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM | (filter->listen_port ? FILTER_DST_PORT : 0));
+	mnl_attr_put_u32(header, CTA_FILTER_REPLY_FLAGS,
+			 filter->endpoint_port ? FILTER_PROTO_NUM | FILTER_SRC_PORT : 0);
+	mnl_attr_nest_end(header, nest);
+	if (filter->unreplied) {
+		mnl_attr_put_u32(header, CTA_STATUS, 0);
+		mnl_attr_put_u32(header, CTA_STATUS_MASK, htonl(IPS_SEEN_REPLY));
+	}
+}
+
+static int request_list(struct conntrack *conntrack, const struct flow_filter *filter, struct listing *listing)
 {
 	_Alignas(struct nlmsghdr) char buffer[256] = {0};
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
 	struct nfgenmsg *general;
-	struct nlattr *outer, *inner;
 
 	header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
 	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
-	general->nfgen_family = family;
+	general->nfgen_family = filter->family;
 	general->version = NFNETLINK_V0;
-	outer = mnl_attr_nest_start(header, CTA_TUPLE_ORIG);
-	inner = mnl_attr_nest_start(header, CTA_TUPLE_PROTO);
-	mnl_attr_put_u8(header, CTA_PROTO_NUM, IPPROTO_UDP);
-	mnl_attr_nest_end(header, inner);
-	mnl_attr_nest_end(header, outer);
-	outer = mnl_attr_nest_start(header, CTA_FILTER);
-	mnl_attr_put_u32(header, CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM);
-	mnl_attr_put_u32(header, CTA_FILTER_REPLY_FLAGS, 0);
-	mnl_attr_nest_end(header, outer);
-	return netlink_request(conntrack->socket, header, on_flow, sweep);
+	put_filter(header, filter);
+	return netlink_request(conntrack->socket, header, on_flow, listing);
 }
 
-static int send_deletions(struct conntrack *conntrack, struct sweep *sweep, uint32_t *ret_deleted)
+/* The first kernels with such filters took the fields of the reply tuple for those of the original one. */
+int conntrack_list(struct conntrack *conntrack, const struct flow_filter *filter,
+		   bool (*choose)(void *context, const struct flow *flow), void *context, struct flows *flows,
+		   struct error *err)
 {
-	for (size_t at = 0; at < sweep->used;) {
-		struct nlmsghdr *header = (struct nlmsghdr *)(void *)(sweep->messages + at);
+	struct listing listing = {.filter = filter, .choose = choose, .context = context, .flows = flows};
+	struct flow_filter asked = *filter;
+	int code = request_list(conntrack, &asked, &listing);
+
+	if (code == -EINVAL && asked.endpoint_port) {
+		asked.endpoint_port = 0;
+		code = request_list(conntrack, &asked, &listing);
+	}
+	if (code < 0)
+		return fail(err, code, "cannot list the flows of conntrack: %s", strerror(-code));
+	return 0;
+}
+
+int conntrack_delete(struct conntrack *conntrack, const struct flows *flows, struct error *err)
+{
+	for (size_t at = 0; at < flows->deletions_used;) {
+		struct nlmsghdr *header = (struct nlmsghdr *)(void *)(flows->deletions + at);
 		int code;
 
 		at += header->nlmsg_len;
 		code = netlink_request(conntrack->socket, header, NULL, NULL);
-		if (code == 0)
-			++*ret_deleted;
-		else if (code != -ENOENT) /* it ended by itself */
-			return code;
+		if (code < 0 && code != -ENOENT) /* it ended by itself */
+			return fail(err, code, "cannot take flows out of conntrack: %s", strerror(-code));
 	}
 	return 0;
 }
 
-int conntrack_delete(struct conntrack *conntrack, const struct flows *patterns, size_t count, uint32_t *ret_deleted,
-		     struct error *err)
+void flows_clear(struct flows *flows)
 {
-	static const uint8_t families[] = {AF_INET, AF_INET6};
-	struct flows *ordered = xcalloc(count + 1, sizeof(*ordered));
-	struct sweep sweep = {.patterns = ordered, .n_patterns = count};
-	bool present[ARRAY_SIZE(families)] = {false};
-	int code = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		ordered[i] = patterns[i];
-		present[patterns[i].listen.at.addr.family == AF_INET6] = true;
-	}
-	qsort(ordered, count, sizeof(*ordered), compare_flows);
-	*ret_deleted = 0;
-	for (size_t i = 0; code == 0 && i < ARRAY_SIZE(families); i++) {
-		if (present[i])
-			code = dump_flows(conntrack, families[i], &sweep);
-	}
-	if (code == 0)
-		code = send_deletions(conntrack, &sweep, ret_deleted);
-	free(sweep.messages);
-	free(ordered);
-	if (code < 0)
-		return fail(err, code, "cannot take flows out of conntrack: %s", strerror(-code));
-	return 0;
+	free(flows->items);
+	free(flows->deletions);
+	*flows = (struct flows){0};
 }

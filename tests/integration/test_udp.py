@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from conntrack import flows
 from waiting import readable, wait_until
 
 WAYS = [
@@ -151,3 +152,18 @@ def test_a_flow_that_was_there_before_nuncio(lab):
     assert client.ask() is None
     lab.start("--link", "10.96.0.10:53/udp=web")
     wait_until(lambda: Client(lab.app, ("10.96.0.10", 53)).ask() == "b1")
+
+
+def test_a_flow_that_was_there_before_the_link(lab):
+    """Conntrack knows it as one to the listen address itself, and it would stay that for as long as packets come."""
+    lab.serve()
+    lab.registry.write({"web": lab.endpoints()[:1]})
+    lab.app.ip("route add 10.96.0.10/32 dev eth0", "neigh add 10.96.0.10 lladdr 02:00:00:00:00:99 dev eth0")
+    daemon = lab.start("--link", "9001=web")
+    client = Client(lab.app, ("10.96.0.10", 53))
+    assert client.ask() is None
+    [flow] = flows(lab.app, "udp", 53)
+    assert flow.endpoint == "10.96.0.10" and not flow.replied
+    daemon.stop()
+    lab.start("--link", "9001=web", "--link", "10.96.0.10:53/udp=web")
+    wait_until(lambda: client.ask() == "b1", what="the flow to be translated")

@@ -187,6 +187,28 @@ static void planning_again_changes_nothing(void **state)
 	plan_clear(&fourth);
 }
 
+/* Not those that drain or stand by, nor one whose slot is only one that the window left behind. */
+static void only_owners_of_drawn_slots_serve(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan first = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80*0 c=10.0.0.3:80!1 d=10.0.0.4:80");
+	struct link_plan second = plan_after(&first, &conf, "a=10.0.0.1:80*0 d=10.0.0.4:80");
+	const struct ip_port a = at("10.0.0.1:80"), d = at("10.0.0.4:80"), stranger = at("10.0.0.4:81");
+	bool serving[4];
+
+	(void)state;
+	plan_serving(&first, serving);
+	assert_true(serving[0] && !serving[1] && !serving[2] && serving[3]);
+	assert_true(plan_serves(&first, &a) && plan_serves(&first, &d));
+	assert_false(plan_serves(&first, &stranger));
+	plan_serving(&second, serving);
+	assert_true(!serving[0] && serving[1]);
+	assert_false(plan_serves(&second, &a));
+	assert_true(plan_serves(&second, &d));
+	plan_clear(&first);
+	plan_clear(&second);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +219,7 @@ int main(void)
 		cmocka_unit_test(an_endpoint_keeps_its_slots),
 		cmocka_unit_test(a_change_of_number_moves_the_window),
 		cmocka_unit_test(planning_again_changes_nothing),
+		cmocka_unit_test(only_owners_of_drawn_slots_serve),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

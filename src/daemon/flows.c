@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/flows.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/ambassador-state.h"
+#include "daemon/round.h"
+#include "kernel/conntrack.h"
+
+/* When to look again: longer than any packet is between a rule and conntrack, shorter than a SYN's retransmission. */
+#define AGAIN_MS 100
+
+/* After a listing that failed. */
+#define FAILED_MS 1000
+
+/* Noting */
+
+static void note_look(struct flow_look *look, uint16_t listen_port, uint16_t endpoint_port)
+{
+	if (!look->due) {
+		*look = (struct flow_look){.due = true, .listen_port = listen_port, .endpoint_port = endpoint_port};
+		return;
+	}
+	if (look->listen_port != listen_port)
+		look->listen_port = 0;
+	if (look->endpoint_port != endpoint_port)
+		look->endpoint_port = 0;
+}
+
+/* endpoint NULL: wherever they lead. */
+static void note_flows(struct ambassador *ambassador, const struct listen *listen, const struct ip_port *endpoint)
+{
+	enum flow_class class = listen->protocol == IPPROTO_UDP ? FLOWS_UDP : FLOWS_UNREPLIED;
+
+	note_look(&ambassador->flows_due.looks[listen->at.addr.family == AF_INET6][class], listen->at.port,
+		  endpoint ? endpoint->port : 0);
+}
+
+/* TCP's concern is who gets new connections; a UDP flow may stay where it is for as long as the link has that. */
+static void note_departures(struct ambassador *ambassador, const struct link_plan *old, const struct link_plan *new)
+{
+	bool *served = xcalloc(old->endpoints->count + 1, sizeof(*served));
+	bool *serves = xcalloc(new->endpoints->count + 1, sizeof(*serves));
+
+	plan_serving(old, served);
+	plan_serving(new, serves);
+	for (uint32_t i = 0; i < old->endpoints->count; i++) {
+		const struct ip_port *at = &old->endpoints->items[i].at;
+		const struct endpoint *now = endpoints_find_address(new->endpoints, at);
+		bool udp = old->listen.protocol == IPPROTO_UDP;
+
+		if (udp ? !now : served[i] && !(now && serves[now - new->endpoints->items]))
+			note_flows(ambassador, &old->listen, at);
+	}
+	free(served);
+	free(serves);
+}
+
+static void note_member(struct ambassador *ambassador, const struct member *member)
+{
+	const struct link *link = member->link;
+
+	if (!member->wanted)
+		return; /* see note_gone() */
+	if (!link->installed || (!link->plan.slots.count && member->next.slots.count))
+		note_flows(ambassador, &member->next.listen, NULL); /* what was sent before that led nowhere */
+	else
+		note_departures(ambassador, &link->plan, &member->next);
+}
+
+static void note_gone_flows(struct ambassador *ambassador, const struct gone_flows *gone)
+{
+	struct flow_looks *due = &ambassador->flows_due;
+
+	ARRAY_GROW(due->gone, due->n_gone, due->gone_capacity);
+	due->gone[due->n_gone++] = *gone;
+	note_flows(ambassador, &gone->listen, &gone->endpoint);
+}
+
+/* Links that end, and those that a former process had: the counters of their endpoints are removed from the table. */
+static void note_gone(struct ambassador *ambassador, const struct round *round)
+{
+	for (size_t i = 0; i < round->changes.count; i++) {
+		const struct change *change = &round->changes.items[i];
+		const struct elem *elem = change->object;
+		struct gone_flows gone;
+		const struct link *link;
+		size_t offset;
+
+		if (change->kind != CHANGE_ELEM || change->add || elem->set.type != SET_ENDPOINTS ||
+		    round_has_refused(round, change) || !elem_listen(elem, &gone.listen))
+			continue;
+		link = link_find(ambassador, &gone.listen);
+		if (link && !link->removed)
+			continue;
+		offset = listen_key_size(elem->set.family);
+		gone.endpoint = field_get_ip_port(elem->key, &offset, elem->set.family);
+		note_gone_flows(ambassador, &gone);
+	}
+}
+
+void flows_note_round(struct ambassador *ambassador, const struct round *round)
+{
+	for (size_t i = 0; i < round->count; i++) {
+		if (!round->members[i].refusal)
+			note_member(ambassador, &round->members[i]);
+	}
+	note_gone(ambassador, round);
+}
+
+void flows_note_everything(struct ambassador *ambassador)
+{
+	for (const struct link *link = ambassador->links; link; link = link->hh.next) {
+		if (link->installed)
+			note_flows(ambassador, &link->plan.listen, NULL);
+	}
+}
+
+/* Judging */
+
+static int compare_gone(const void *a, const void *b)
+{
+	const struct gone_flows *x = a, *y = b;
+	int order = x->listen.protocol - y->listen.protocol;
+
+	if (!order)
+		order = ip_port_compare(&x->listen.at, &y->listen.at);
+	return order ? order : ip_port_compare(&x->endpoint, &y->endpoint);
+}
+
+static bool is_gone(const struct flow_looks *looks, const struct flow *flow)
+{
+	struct gone_flows key = {.listen = flow->listen, .endpoint = flow->endpoint};
+
+	return looks->n_gone && bsearch(&key, looks->gone, looks->n_gone, sizeof(key), compare_gone);
+}
+
+struct sweep {
+	struct ambassador *ambassador;
+	struct flow_looks looks;
+	struct flows flows; /* to be deleted */
+	uint32_t udp;	    /* of them */
+};
+
+static bool flow_ends(const struct sweep *sweep, const struct flow *flow)
+{
+	const struct link *link = link_find(sweep->ambassador, &flow->listen);
+	bool udp = flow->listen.protocol == IPPROTO_UDP;
+
+	if (!udp && flow->replied)
+		return false;
+	if (!link || !link->installed)
+		return is_gone(&sweep->looks, flow);
+	if (!flow->translated)
+		return true;
+	return udp ? !endpoints_find_address(link->plan.endpoints, &flow->endpoint)
+		   : !plan_serves(&link->plan, &flow->endpoint);
+}
+
+static bool on_flow(void *context, const struct flow *flow)
+{
+	struct sweep *sweep = context;
+	bool ends = flow_ends(sweep, flow);
+
+	sweep->udp += ends && flow->listen.protocol == IPPROTO_UDP;
+	return ends;
+}
+
+/* Looking */
+
+static bool has_looks(const struct flow_looks *looks)
+{
+	static const struct flow_looks none;
+
+	return memcmp(looks->looks, none.looks, sizeof(none.looks)) != 0;
+}
+
+static void clear_looks(struct flow_looks *looks)
+{
+	free(looks->gone);
+	*looks = (struct flow_looks){0};
+}
+
+static void merge_looks(struct flow_looks *into, const struct flow_looks *more)
+{
+	for (size_t family = 0; family < ARRAY_SIZE(into->looks); family++) {
+		for (size_t class = 0; class < FLOW_CLASSES; class ++) {
+			const struct flow_look *look = &more->looks[family][class];
+
+			if (look->due)
+				note_look(&into->looks[family][class], look->listen_port, look->endpoint_port);
+		}
+	}
+	for (size_t i = 0; i < more->n_gone; i++) {
+		ARRAY_GROW(into->gone, into->n_gone, into->gone_capacity);
+		into->gone[into->n_gone++] = more->gone[i];
+	}
+}
+
+static int list_class(struct sweep *sweep, size_t family, size_t class, struct error *err)
+{
+	const struct flow_look *look = &sweep->looks.looks[family][class];
+	struct flow_filter filter = {
+		.family = family ? AF_INET6 : AF_INET,
+		.protocol = class == FLOWS_UDP ? IPPROTO_UDP : IPPROTO_TCP,
+		.listen_port = look->listen_port,
+		.endpoint_port = look->endpoint_port,
+		.unreplied = class == FLOWS_UNREPLIED,
+	};
+
+	return look->due ? conntrack_list(sweep->ambassador->conntrack, &filter, on_flow, sweep, &sweep->flows, err)
+			 : 0;
+}
+
+static int look(struct sweep *sweep, struct error *err)
+{
+	int code = 0;
+
+	if (sweep->looks.n_gone)
+		qsort(sweep->looks.gone, sweep->looks.n_gone, sizeof(*sweep->looks.gone), compare_gone);
+	for (size_t family = 0; family < ARRAY_SIZE(sweep->looks.looks); family++) {
+		for (size_t class = 0; code == 0 && class < FLOW_CLASSES; class ++)
+			code = list_class(sweep, family, class, err);
+	}
+	if (code == 0)
+		code = conntrack_delete(sweep->ambassador->conntrack, &sweep->flows, err);
+	return code;
+}
+
+static void note_outcome(struct ambassador *ambassador, const struct sweep *sweep, const char *failure)
+{
+	const char *colon = *ambassador->netns ? ": " : "";
+
+	if (text_replace(&ambassador->flows_error, failure) && failure)
+		log_error("%s%s%s: clients may stay on endpoints that are gone", ambassador->netns, colon, failure);
+	if (!failure && sweep->flows.count)
+		log_info("%s%sconntrack: %u UDP flow%s and %zu unanswered connect%s to endpoints that left ended",
+			 ambassador->netns, colon, sweep->udp, sweep->udp == 1 ? "" : "s",
+			 sweep->flows.count - sweep->udp, sweep->flows.count - sweep->udp == 1 ? "" : "s");
+}
+
+static void on_again(uv_timer_t *timer);
+
+/* What is due is looked at with what was looked at before, and is then what is looked at again. */
+static void look_at_all(struct ambassador *ambassador)
+{
+	struct sweep sweep = {.ambassador = ambassador, .looks = ambassador->flows_again};
+	struct error err;
+	int code;
+
+	merge_looks(&sweep.looks, &ambassador->flows_due);
+	code = look(&sweep, &err);
+	note_outcome(ambassador, &sweep, code < 0 ? err.text : NULL);
+	flows_clear(&sweep.flows);
+	if (code < 0) {
+		ambassador->flows_again = sweep.looks;
+		clear_looks(&ambassador->flows_due);
+	} else {
+		clear_looks(&sweep.looks);
+		ambassador->flows_again = ambassador->flows_due;
+		ambassador->flows_due = (struct flow_looks){0};
+	}
+	if (has_looks(&ambassador->flows_again))
+		uv_timer_start(ambassador->look_again, on_again, code < 0 ? FAILED_MS : AGAIN_MS, 0);
+}
+
+static void on_again(uv_timer_t *timer)
+{
+	look_at_all(timer->data);
+}
+
+void flows_tend(struct ambassador *ambassador)
+{
+	if (ambassador->conntrack && has_looks(&ambassador->flows_due) &&
+	    !uv_is_active((uv_handle_t *)ambassador->look_again))
+		look_at_all(ambassador);
+}
+
+void flows_forget(struct ambassador *ambassador)
+{
+	uv_timer_stop(ambassador->look_again);
+	clear_looks(&ambassador->flows_due);
+	clear_looks(&ambassador->flows_again);
+}
