@@ -17,6 +17,8 @@ enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
 enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
 enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
 
+enum on_remove { ON_REMOVE_DRAIN, ON_REMOVE_RESET };
+
 #define HOLD_FOR_DEFAULT_MS 10000
 #define RETRY_DEFAULT_S 1
 
@@ -43,7 +45,9 @@ struct link_conf {
 	uint32_t hold_for_ms;
 	uint32_t retry_s;    /* 0 = false */
 	uint32_t affinity_s; /* 0 = off */
-	char *origin;	     /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
+	enum on_remove on_remove;
+	uint32_t drain_for_ms; /* 0: for as long as they live */
+	char *origin;	       /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 
 struct ambassador_conf {

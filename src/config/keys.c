@@ -28,6 +28,11 @@ static const char *const on_empty_names[] = {
 	[ON_EMPTY_KEEP] = "keep",
 };
 
+static const char *const on_remove_names[] = {
+	[ON_REMOVE_DRAIN] = "drain",
+	[ON_REMOVE_RESET] = "reset",
+};
+
 const char *balance_name(enum balance balance)
 {
 	return balance_names[balance];
@@ -210,6 +215,25 @@ static int set_retry(const struct key *key, struct link_conf *link, char *text, 
 	return 0;
 }
 
+static int set_on_remove(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	int on_remove = find_value(key, on_remove_names, ARRAY_SIZE(on_remove_names), text, err);
+
+	if (on_remove >= 0)
+		link->on_remove = (enum on_remove)on_remove;
+	return on_remove < 0 ? on_remove : 0;
+}
+
+static int set_drain_for(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	uint32_t ms = 0;
+
+	if (strcmp(text, "off") != 0 && (parse_duration(text, &ms) < 0 || !ms))
+		return refuse_value(key, text, err);
+	link->drain_for_ms = ms;
+	return 0;
+}
+
 const struct key top_keys[] = {
 	{"registry", REGISTRY_FORM, "none", "the registry of links that name none", 0, NULL},
 	{"registries", REGISTRIES_FORM, "none", "registries that links choose by name", 0, NULL},
@@ -252,8 +276,10 @@ const struct key link_keys[] = {
 	 KEY_IN_DEFAULTS, set_on_empty},
 	{"hold_for", DURATION_FORM, "10s", "how long on_empty=hold keeps them back, also at start", KEY_IN_DEFAULTS,
 	 set_hold_for},
-	{"on_remove", "drain, reset", "drain", "what happens to connections of a removed endpoint", KEY_LATER, NULL},
-	{"drain_for", "duration", "off", "after it a draining connection is reset", KEY_LATER, NULL},
+	{"on_remove", "drain, reset", "drain", "what happens to connections of a removed endpoint", KEY_IN_DEFAULTS,
+	 set_on_remove},
+	{"drain_for", "off, or " DURATION_FORM, "off", "after it a draining connection is reset", KEY_IN_DEFAULTS,
+	 set_drain_for},
 	{"min_healthy", "percent", "50", "an answer that loses more at once waits for loss_hold", KEY_LATER, NULL},
 	{"loss_hold", "duration", "30s", "how long such an answer waits", KEY_LATER, NULL},
 	{"check", "\"tcp\" or an object", "off", "active probe, made from the namespace", KEY_LATER, NULL},

@@ -455,6 +455,26 @@ static void what_an_empty_link_does(void **state)
 	refuse_link(-EINVAL, "80=web,hold_for=s", "hold_for: 's' is not accepted");
 }
 
+static void what_becomes_of_connections_of_a_removed_endpoint(void **state)
+{
+	struct config *config = load_good(
+		&(struct said){.registry = "file:services.json",
+			       .links = {"1=a", "2=b,on_remove=reset", "3=c,drain_for=1500ms", "4=d,drain_for=off"}});
+	const struct link_conf *links = config->ambassadors[0].links;
+
+	(void)state;
+	assert_int_equal(links[0].on_remove, ON_REMOVE_DRAIN);
+	assert_int_equal(links[0].drain_for_ms, 0);
+	assert_int_equal(links[1].on_remove, ON_REMOVE_RESET);
+	assert_int_equal(links[2].drain_for_ms, 1500);
+	assert_int_equal(links[3].drain_for_ms, 0);
+	config_free(config);
+	refuse_link(-EINVAL, "80=web,on_remove=kill", "on_remove: 'kill' is not accepted: expected drain, reset");
+	refuse_link(-EINVAL, "80=web,drain_for=5",
+		    "drain_for: '5' is not accepted: expected off, or a number with ms, s, m or h");
+	refuse_link(-EINVAL, "80=web,drain_for=0s", "drain_for: '0s' is not accepted");
+}
+
 static void link_strings_are_refused(void **state)
 {
 	(void)state;
@@ -488,7 +508,7 @@ static void link_strings_are_refused(void **state)
 static void later_keys_are_refused_by_name(void **state)
 {
 	static const char *const keys[] = {
-		"on_remove", "drain_for", "min_healthy", "loss_hold", "check", "eject", "on_all_down", "slow_start",
+		"min_healthy", "loss_hold", "check", "eject", "on_all_down", "slow_start",
 	};
 
 	(void)state;
@@ -795,6 +815,7 @@ int main(void)
 		cmocka_unit_test(unnamed_links_get_names),
 		cmocka_unit_test(any_service_will_do_with_a_name),
 		cmocka_unit_test(what_an_empty_link_does),
+		cmocka_unit_test(what_becomes_of_connections_of_a_removed_endpoint),
 		cmocka_unit_test(link_strings_are_refused),
 		cmocka_unit_test(later_keys_are_refused_by_name),
 		cmocka_unit_test(syntax_errors_have_their_line),
