@@ -58,6 +58,8 @@ bool plan_is_hashed(const struct link_plan *plan);
 void plan_serving(const struct link_plan *plan, bool *ret_serving);
 /* Does the endpoint at this address? */
 bool plan_serves(const struct link_plan *plan, const struct ip_port *at);
+/* Is it on its way out: not among the endpoints any more, or of weight 0? One on standby is not. */
+bool plan_drains(const struct link_plan *plan, const struct ip_port *at);
 
 void plan_clear(struct link_plan *plan);
 

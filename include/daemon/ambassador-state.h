@@ -7,7 +7,9 @@
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
- *   flows.c              what it means for conntrack
+ *   flows.c              what it means for conntrack: which flows end
+ *   draining.c           endpoints that left, and since when
+ *   reset.c              how established connections end
  *   ambassador-status.c  what others may see
  */
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
@@ -15,7 +17,9 @@
 
 #include "base/hash.h"
 #include "daemon/ambassador.h"
+#include "daemon/draining.h"
 #include "daemon/flows.h"
+#include "daemon/reset.h"
 #include "ruleset/compile.h"
 
 #define LISTEN_KEY 24
@@ -34,7 +38,8 @@ struct link {
 	uint64_t received;    /* uv_hrtime() of the registry's event that was carried out last */
 	uint64_t empty_since; /* uv_hrtime(); 0: some endpoint serves */
 	bool keeping;	      /* the registry has none, and the last known ones stay */
-	char *error;	      /* why the kernel does not have the last change */
+	struct leavers leavers;
+	char *error; /* why the kernel does not have the last change */
 	UT_hash_handle hh;
 };
 
@@ -67,13 +72,15 @@ struct ambassador {
 	bool announced_ready;
 	struct flow_looks flows_due, flows_again;
 	char *flows_error; /* why conntrack could not be looked at */
-	bool just_read;	   /* what the kernel holds was read in this very reconciliation */
-	bool backing_off;  /* wait for the timer before anything is tried again */
+	struct resetter resetter;
+	bool just_read;	  /* what the kernel holds was read in this very reconciliation */
+	bool backing_off; /* wait for the timer before anything is tried again */
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;
 	uv_timer_t *hold;	/* until the first link's time of holding is over */
 	uv_timer_t *look_again; /* flows_again */
+	uv_timer_t *drain;	/* until the first endpoint's drain_for is over */
 	uv_timer_t *presence;	/* is the namespace still there? */
 	uv_timer_t *settle;	/* the namespace has changed, and may go on changing */
 	uv_poll_t *watch;	/* interfaces, addresses and routes */

@@ -6,7 +6,8 @@
  *   --------------                            -----------------------------------------------------------------
  *   UDP                                       an endpoint that the link has no more, or nowhere (not translated)
  *   TCP, unreplied: SYNs without an answer    an endpoint that gets no new connections, or nowhere
- *   TCP, replied                              never
+ *   TCP, replied                              an endpoint that is removed, with on_remove=reset; or one that drains for
+ *                                             longer than drain_for. Its client is told, see reset.h
  *
  * An update notes where such flows may be, and so does a resynchronisation: everywhere, as a process that died between
  * a commit and its clean-up leaves no other trace. Then conntrack is listed once, as narrowly as what was noted allows,
@@ -25,8 +26,8 @@ struct ambassador;
 struct round;
 
 /* What conntrack is listed for. */
-enum flow_class { FLOWS_UDP, FLOWS_UNREPLIED };
-#define FLOW_CLASSES (FLOWS_UNREPLIED + 1)
+enum flow_class { FLOWS_UDP, FLOWS_UNREPLIED, FLOWS_TCP };
+#define FLOW_CLASSES (FLOWS_TCP + 1)
 
 /* One listing; a port is 0 where several reasons differ in it. */
 struct flow_look {
@@ -53,7 +54,7 @@ void flows_note_everything(struct ambassador *ambassador);
 
 /*
  * Looks at what was noted. At once, or, where that was done a moment ago, with the second look: however many updates
- * there are, they cost ten looks a second at most.
+ * there are, they cost ten looks a second at most, except where connections are to be reset.
  */
 void flows_tend(struct ambassador *ambassador);
 

@@ -65,4 +65,8 @@ int conntrack_list(struct conntrack *conntrack, const struct flow_filter *filter
 /* Deletes them; one that has ended since is fine, and a successor with the same addresses is left alone. */
 int conntrack_delete(struct conntrack *conntrack, const struct flows *flows, struct error *err);
 
+/* Deletes the one flow that began so, whatever became of it. -ENOENT: there is none. */
+int conntrack_forget(struct conntrack *conntrack, uint8_t protocol, const struct ip_port *source,
+		     const struct ip_port *destination);
+
 #endif

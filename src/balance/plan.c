@@ -206,6 +206,13 @@ bool plan_serves(const struct link_plan *plan, const struct ip_port *at)
 	return false;
 }
 
+bool plan_drains(const struct link_plan *plan, const struct ip_port *at)
+{
+	const struct endpoint *endpoint = endpoints_find_address(plan->endpoints, at);
+
+	return !endpoint || !endpoint->weight;
+}
+
 void plan_clear(struct link_plan *plan)
 {
 	free(plan->name);

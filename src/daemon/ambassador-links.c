@@ -83,6 +83,7 @@ void link_free(struct ambassador *ambassador, struct link *link)
 	HASH_DEL(ambassador->links, link); // NOLINT(clang-analyzer-core.NullDereference): it is in the hash
 	if (link->installed)
 		plan_clear(&link->plan);
+	leavers_clear(&link->leavers);
 	free(link->error);
 	free(link);
 }

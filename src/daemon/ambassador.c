@@ -90,6 +90,7 @@ static void close_sockets(struct ambassador *ambassador)
 	net_close(ambassador->net);
 	conntrack_close(ambassador->conntrack);
 	flows_forget(ambassador);
+	reset_close(ambassador);
 	ambassador->nft = NULL;
 	ambassador->net = NULL;
 	ambassador->conntrack = NULL;
@@ -113,6 +114,7 @@ static void leave_namespace(struct ambassador *ambassador)
 		if (link->installed)
 			plan_clear(&link->plan);
 		link->installed = false;
+		leavers_clear(&link->leavers);
 	}
 	footprint_clear(&ambassador->footprint);
 	ambassador->footprint_known = false;
@@ -149,6 +151,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	uv_timer_init(loop, ambassador->hold);
 	ambassador->look_again = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->look_again);
+	ambassador->drain = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->drain);
 	ambassador->presence = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->presence);
 	if (conf->netns)
@@ -166,6 +170,7 @@ void ambassador_free(struct ambassador *ambassador)
 	uv_close((uv_handle_t *)ambassador->retry, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->hold, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->look_again, on_handle_closed);
+	uv_close((uv_handle_t *)ambassador->drain, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->presence, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
 	footprint_clear(&ambassador->footprint);

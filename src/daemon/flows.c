@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/flows.h"
 
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,18 +32,20 @@ static void note_look(struct flow_look *look, uint16_t listen_port, uint16_t end
 		look->endpoint_port = 0;
 }
 
-/* endpoint NULL: wherever they lead. */
-static void note_flows(struct ambassador *ambassador, const struct listen *listen, const struct ip_port *endpoint)
+/* endpoint NULL: wherever they lead. replied: TCP's established connections, too. */
+static void note_flows(struct ambassador *ambassador, const struct listen *listen, const struct ip_port *endpoint,
+		       bool replied)
 {
-	enum flow_class class = listen->protocol == IPPROTO_UDP ? FLOWS_UDP : FLOWS_UNREPLIED;
+	enum flow_class class = listen->protocol == IPPROTO_UDP ? FLOWS_UDP : replied ? FLOWS_TCP : FLOWS_UNREPLIED;
 
 	note_look(&ambassador->flows_due.looks[listen->at.addr.family == AF_INET6][class], listen->at.port,
 		  endpoint ? endpoint->port : 0);
 }
 
 /* TCP's concern is who gets new connections; a UDP flow may stay where it is for as long as the link has that. */
-static void note_departures(struct ambassador *ambassador, const struct link_plan *old, const struct link_plan *new)
+static void note_departures(struct ambassador *ambassador, const struct link *link, const struct link_plan *new)
 {
+	const struct link_plan *old = &link->plan;
 	bool *served = xcalloc(old->endpoints->count + 1, sizeof(*served));
 	bool *serves = xcalloc(new->endpoints->count + 1, sizeof(*serves));
 
@@ -51,25 +54,32 @@ static void note_departures(struct ambassador *ambassador, const struct link_pla
 	for (uint32_t i = 0; i < old->endpoints->count; i++) {
 		const struct ip_port *at = &old->endpoints->items[i].at;
 		const struct endpoint *now = endpoints_find_address(new->endpoints, at);
-		bool udp = old->listen.protocol == IPPROTO_UDP;
+		bool left = served[i] && !(now && serves[now - new->endpoints->items]);
+		bool reset = !now && link->conf->on_remove == ON_REMOVE_RESET;
 
-		if (udp ? !now : served[i] && !(now && serves[now - new->endpoints->items]))
-			note_flows(ambassador, &old->listen, at);
+		if (old->listen.protocol == IPPROTO_UDP ? !now : left || reset)
+			note_flows(ambassador, &old->listen, at, reset);
 	}
 	free(served);
 	free(serves);
 }
 
+static void drain_until(struct ambassador *ambassador, const struct link *link);
+
 static void note_member(struct ambassador *ambassador, const struct member *member)
 {
-	const struct link *link = member->link;
+	struct link *link = member->link;
 
 	if (!member->wanted)
 		return; /* see note_gone() */
+	if (link->installed) {
+		leavers_note(&link->leavers, &link->plan, &member->next, uv_hrtime());
+		drain_until(ambassador, link);
+	}
 	if (!link->installed || (!link->plan.slots.count && member->next.slots.count))
-		note_flows(ambassador, &member->next.listen, NULL); /* what was sent before that led nowhere */
+		note_flows(ambassador, &member->next.listen, NULL, false); /* what was sent before that led nowhere */
 	else
-		note_departures(ambassador, &link->plan, &member->next);
+		note_departures(ambassador, link, &member->next);
 }
 
 static void note_gone_flows(struct ambassador *ambassador, const struct gone_flows *gone)
@@ -78,7 +88,7 @@ static void note_gone_flows(struct ambassador *ambassador, const struct gone_flo
 
 	ARRAY_GROW(due->gone, due->n_gone, due->gone_capacity);
 	due->gone[due->n_gone++] = *gone;
-	note_flows(ambassador, &gone->listen, &gone->endpoint);
+	note_flows(ambassador, &gone->listen, &gone->endpoint, false);
 }
 
 /* Links that end, and those that a former process had: the counters of their endpoints are removed from the table. */
@@ -116,8 +126,48 @@ void flows_note_everything(struct ambassador *ambassador)
 {
 	for (const struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->installed)
-			note_flows(ambassador, &link->plan.listen, NULL);
+			note_flows(ambassador, &link->plan.listen, NULL,
+				   link->conf->on_remove == ON_REMOVE_RESET || link->conf->drain_for_ms);
 	}
+}
+
+/* Draining */
+
+static bool is_drained(const struct link *link, const struct leaver *leaver, uint64_t now)
+{
+	return link->conf->drain_for_ms && now - leaver->since >= link->conf->drain_for_ms * UINT64_C(1000000);
+}
+
+static void on_drained(uv_timer_t *timer)
+{
+	struct ambassador *ambassador = timer->data;
+	uint64_t now = uv_hrtime();
+
+	for (struct link *link = ambassador->links; link; link = link->hh.next) {
+		for (size_t i = 0; link->installed && link->conf && i < link->leavers.count; i++) {
+			if (is_drained(link, &link->leavers.items[i], now))
+				note_flows(ambassador, &link->plan.listen, &link->leavers.items[i].at, true);
+		}
+	}
+	flows_tend(ambassador);
+	for (struct link *link = ambassador->links; link; link = link->hh.next) {
+		if (link->conf && link->conf->drain_for_ms)
+			leavers_drop(&link->leavers, now - link->conf->drain_for_ms * UINT64_C(1000000));
+		drain_until(ambassador, link);
+	}
+}
+
+/* Sees to it that the timer ends no later than the time of the link's first leaver. */
+static void drain_until(struct ambassador *ambassador, const struct link *link)
+{
+	uint64_t passed, left;
+
+	if (!link->leavers.count || !link->conf || !link->conf->drain_for_ms)
+		return;
+	passed = (uv_hrtime() - link->leavers.items[0].since) / 1000000;
+	left = passed < link->conf->drain_for_ms ? link->conf->drain_for_ms - passed : 0;
+	if (!uv_is_active((uv_handle_t *)ambassador->drain) || uv_timer_get_due_in(ambassador->drain) > left)
+		uv_timer_start(ambassador->drain, on_drained, left + 1, 0);
 }
 
 /* Judging */
@@ -142,32 +192,70 @@ static bool is_gone(const struct flow_looks *looks, const struct flow *flow)
 struct sweep {
 	struct ambassador *ambassador;
 	struct flow_looks looks;
-	struct flows flows; /* to be deleted */
-	uint32_t udp;	    /* of them */
+	struct flows flows;		 /* to be deleted */
+	uint32_t udp, unanswered, reset; /* of them */
+	uint64_t now;
 };
+
+/*
+ * Has the flow's endpoint been draining for too long? One that nobody has seen leaving did so before this process
+ * began: its time begins now.
+ */
+static bool has_drained(const struct sweep *sweep, struct link *link, const struct flow *flow)
+{
+	const struct leaver *leaver;
+	char text[IP_PORT_TEXT];
+
+	if (!link->conf->drain_for_ms || !plan_drains(&link->plan, &flow->endpoint))
+		return false;
+	leaver = leavers_find(&link->leavers, &flow->endpoint);
+	if (!leaver) {
+		leaver = leavers_add(&link->leavers, &flow->endpoint, ip_port_text(&flow->endpoint, text), sweep->now);
+		drain_until(sweep->ambassador, link);
+	}
+	return is_drained(link, leaver, sweep->now);
+}
+
+static bool connection_ends(const struct sweep *sweep, struct link *link, const struct flow *flow)
+{
+	bool closed = flow->tcp_state == TCP_CONNTRACK_TIME_WAIT || flow->tcp_state == TCP_CONNTRACK_CLOSE;
+
+	if (!flow->translated || closed)
+		return false;
+	if (link->conf->on_remove == ON_REMOVE_RESET && !endpoints_find_address(link->plan.endpoints, &flow->endpoint))
+		return true;
+	return has_drained(sweep, link, flow);
+}
 
 static bool flow_ends(const struct sweep *sweep, const struct flow *flow)
 {
-	const struct link *link = link_find(sweep->ambassador, &flow->listen);
-	bool udp = flow->listen.protocol == IPPROTO_UDP;
+	struct link *link = link_find(sweep->ambassador, &flow->listen);
+	bool udp = flow->listen.protocol == IPPROTO_UDP, connection = !udp && flow->replied;
 
-	if (!udp && flow->replied)
-		return false;
 	if (!link || !link->installed)
-		return is_gone(&sweep->looks, flow);
+		return !connection && is_gone(&sweep->looks, flow);
+	if (connection)
+		return connection_ends(sweep, link, flow);
 	if (!flow->translated)
 		return true;
-	return udp ? !endpoints_find_address(link->plan.endpoints, &flow->endpoint)
-		   : !plan_serves(&link->plan, &flow->endpoint);
+	if (udp)
+		return !endpoints_find_address(link->plan.endpoints, &flow->endpoint) || has_drained(sweep, link, flow);
+	return !plan_serves(&link->plan, &flow->endpoint);
 }
 
 static bool on_flow(void *context, const struct flow *flow)
 {
 	struct sweep *sweep = context;
-	bool ends = flow_ends(sweep, flow);
 
-	sweep->udp += ends && flow->listen.protocol == IPPROTO_UDP;
-	return ends;
+	if (!flow_ends(sweep, flow))
+		return false;
+	if (flow->listen.protocol == IPPROTO_UDP)
+		sweep->udp++;
+	else if (flow->replied)
+		sweep->reset++;
+	else
+		sweep->unanswered++;
+	return true;
 }
 
 /* Looking */
@@ -216,18 +304,29 @@ static int list_class(struct sweep *sweep, size_t family, size_t class, struct e
 			 : 0;
 }
 
+/* Where all of a family's TCP is listed, the unreplied flows are among it. */
+static void fold_looks(struct flow_look looks[FLOW_CLASSES])
+{
+	if (!looks[FLOWS_TCP].due || !looks[FLOWS_UNREPLIED].due)
+		return;
+	note_look(&looks[FLOWS_TCP], looks[FLOWS_UNREPLIED].listen_port, looks[FLOWS_UNREPLIED].endpoint_port);
+	looks[FLOWS_UNREPLIED] = (struct flow_look){0};
+}
+
 static int look(struct sweep *sweep, struct error *err)
 {
 	int code = 0;
 
+	reset_tidy(sweep->ambassador);
 	if (sweep->looks.n_gone)
 		qsort(sweep->looks.gone, sweep->looks.n_gone, sizeof(*sweep->looks.gone), compare_gone);
 	for (size_t family = 0; family < ARRAY_SIZE(sweep->looks.looks); family++) {
+		fold_looks(sweep->looks.looks[family]);
 		for (size_t class = 0; code == 0 && class < FLOW_CLASSES; class ++)
 			code = list_class(sweep, family, class, err);
 	}
 	if (code == 0)
-		code = conntrack_delete(sweep->ambassador->conntrack, &sweep->flows, err);
+		code = reset_and_delete(sweep->ambassador, &sweep->flows, err);
 	return code;
 }
 
@@ -238,9 +337,9 @@ static void note_outcome(struct ambassador *ambassador, const struct sweep *swee
 	if (text_replace(&ambassador->flows_error, failure) && failure)
 		log_error("%s%s%s: clients may stay on endpoints that are gone", ambassador->netns, colon, failure);
 	if (!failure && sweep->flows.count)
-		log_info("%s%sconntrack: %u UDP flow%s and %zu unanswered connect%s to endpoints that left ended",
-			 ambassador->netns, colon, sweep->udp, sweep->udp == 1 ? "" : "s",
-			 sweep->flows.count - sweep->udp, sweep->flows.count - sweep->udp == 1 ? "" : "s");
+		log_info("%s%sendpoints that left: %u UDP flows ended, %u unanswered connects balanced anew, "
+			 "%u connections reset",
+			 ambassador->netns, colon, sweep->udp, sweep->unanswered, sweep->reset);
 }
 
 static void on_again(uv_timer_t *timer);
@@ -248,7 +347,7 @@ static void on_again(uv_timer_t *timer);
 /* What is due is looked at with what was looked at before, and is then what is looked at again. */
 static void look_at_all(struct ambassador *ambassador)
 {
-	struct sweep sweep = {.ambassador = ambassador, .looks = ambassador->flows_again};
+	struct sweep sweep = {.ambassador = ambassador, .looks = ambassador->flows_again, .now = uv_hrtime()};
 	struct error err;
 	int code;
 
@@ -275,14 +374,17 @@ static void on_again(uv_timer_t *timer)
 
 void flows_tend(struct ambassador *ambassador)
 {
-	if (ambassador->conntrack && has_looks(&ambassador->flows_due) &&
-	    !uv_is_active((uv_handle_t *)ambassador->look_again))
+	const struct flow_looks *due = &ambassador->flows_due;
+	bool urgent = due->looks[0][FLOWS_TCP].due || due->looks[1][FLOWS_TCP].due;
+
+	if (ambassador->conntrack && has_looks(due) && (urgent || !uv_is_active((uv_handle_t *)ambassador->look_again)))
 		look_at_all(ambassador);
 }
 
 void flows_forget(struct ambassador *ambassador)
 {
 	uv_timer_stop(ambassador->look_again);
+	uv_timer_stop(ambassador->drain);
 	clear_looks(&ambassador->flows_due);
 	clear_looks(&ambassador->flows_again);
 }

@@ -291,6 +291,41 @@ int conntrack_delete(struct conntrack *conntrack, const struct flows *flows, str
 	return 0;
 }
 
+static void put_tuple(struct nlmsghdr *header, uint8_t protocol, const struct ip_port *source,
+		      const struct ip_port *destination)
+{
+	bool six = source->addr.family == AF_INET6;
+	struct nlattr *outer = mnl_attr_nest_start(header, CTA_TUPLE_ORIG), *inner;
+
+	inner = mnl_attr_nest_start(header, CTA_TUPLE_IP);
+	mnl_attr_put(header, six ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, ip_addr_size(&source->addr), source->addr.bytes);
+	mnl_attr_put(header, six ? CTA_IP_V6_DST : CTA_IP_V4_DST, ip_addr_size(&destination->addr),
+		     destination->addr.bytes);
+	mnl_attr_nest_end(header, inner);
+	inner = mnl_attr_nest_start(header, CTA_TUPLE_PROTO);
+	mnl_attr_put_u8(header, CTA_PROTO_NUM, protocol);
+	mnl_attr_put_u16(header, CTA_PROTO_SRC_PORT, htons(source->port));
+	mnl_attr_put_u16(header, CTA_PROTO_DST_PORT, htons(destination->port));
+	mnl_attr_nest_end(header, inner);
+	mnl_attr_nest_end(header, outer);
+}
+
+int conntrack_forget(struct conntrack *conntrack, uint8_t protocol, const struct ip_port *source,
+		     const struct ip_port *destination)
+{
+	_Alignas(struct nlmsghdr) char buffer[256] = {0};
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+	struct nfgenmsg *general;
+
+	header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
+	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
+	general->nfgen_family = source->addr.family;
+	general->version = NFNETLINK_V0;
+	put_tuple(header, protocol, source, destination);
+	return netlink_request(conntrack->socket, header, NULL, NULL);
+}
+
 void flows_clear(struct flows *flows)
 {
 	free(flows->items);

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from conntrack import Ends, flows, set_timeout
-from waiting import scaled, wait_until
+from waiting import readable, scaled, wait_until
 
 WAYS = [
     pytest.param("9000=web", ("127.0.0.1", 9000), 4, False, id="loopback"),
@@ -149,3 +149,187 @@ def test_what_a_crash_left_undone_is_done_at_the_next_start(lab):
     lab.start("--link", "9000=web", "--link", "9000/udp=web")
     for protocol in ("tcp", "udp"):
         wait_until(lambda: flows(lab.app, protocol, 9000) == [])
+
+
+class Servers:
+    """Listens in each backend, and says nothing unless told to."""
+
+    def __init__(self, lab, family=4, port=8080):
+        self.listening = {}
+        for backend in lab.backends:
+            made = backend.socket(socket.AF_INET6 if family == 6 else socket.AF_INET)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((backend.v6 if family == 6 else backend.v4, port))
+            made.listen()
+            self.listening[backend.role] = made
+        self.lab = lab
+
+    def accept(self, name):
+        """The server's side of a new connection."""
+        made, _ = self.listening[name].accept()
+        made.settimeout(scaled(5))
+        return self.lab.keep(made)
+
+    def connect(self, namespace, target, name):
+        """A connection to the endpoint `name`, both sides of it, after as many to others as it takes."""
+        for _ in self.listening:
+            client = begin_to_connect(namespace, target)
+            wait_until(lambda: any(readable(made) for made in self.listening.values()))
+            if readable(self.listening[name]):
+                return client, self.accept(name)
+            next(made for made in self.listening.values() if readable(made)).accept()[0].close()
+            client.close()
+        raise AssertionError(f"no connection reached {name}")
+
+
+def works(client, server):
+    """Do bytes go both ways?"""
+    client.send(b"ping")
+    server.send(b"pong")
+    return server.recv(10) == b"ping" and client.recv(10) == b"pong"
+
+
+def links_and(link, *options):
+    return ",".join([link, *options])
+
+
+@pytest.mark.lab(client=True)
+@pytest.mark.parametrize("others", [["b2", "b3"], []], ids=["others-left", "none-left"])
+@pytest.mark.parametrize("link, target, family, gateway", WAYS)
+def test_reset_tells_an_idle_reader(lab, link, target, family, gateway, others):
+    """recv() of a client of the removed endpoint returns with an error; clients of others notice nothing."""
+    servers = Servers(lab, family)
+    lab.registry.write(records(lab, ["b1", *others], family))
+    lab.start("--link", links_and(link, "on_remove=reset"))
+    namespace = client_of(lab, gateway)
+    client, _ = servers.connect(namespace, target, "b1")
+    kept = servers.connect(namespace, target, "b2") if others else None
+    lab.registry.write(records(lab, others, family))
+    with pytest.raises(ConnectionError) as ended:
+        client.recv(10)
+    assert ended.type is (ConnectionResetError if gateway else ConnectionAbortedError)
+    removed = lab.backends[0].v6 if family == 6 else lab.backends[0].v4
+    assert removed not in [flow.endpoint for flow in flows(lab.app, port=target[1], family=family)]
+    if kept:
+        assert works(*kept)
+    # Nor is anything left in conntrack that would be in the way of the client's port.
+    wait_until(lambda: all(flow.original["sport"] != str(target[1]) for flow in flows(lab.app, family=family)))
+
+
+def test_reset_tells_the_endpoint_of_a_local_client(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1"]))
+    lab.start("--link", "9000=web,on_remove=reset")
+    _, server = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    lab.registry.write(records(lab, []))
+    with pytest.raises(ConnectionResetError):
+        server.recv(10)
+
+
+@pytest.mark.lab(client=True)
+def test_reset_without_the_right_to_forge(lab):
+    """Without CAP_NET_RAW a client in another namespace learns of it by its next packet."""
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1"]))
+    daemon = lab.start("--link", "10.96.0.10:80=web,on_remove=reset", prefix=["setpriv", "--bounding-set=-net_raw"])
+    client, _ = servers.connect(lab.client, ("10.96.0.10", 80), "b1")
+    with daemon.logs("CAP_NET_RAW"):
+        lab.registry.write(records(lab, []))
+    wait_until(lambda: flows(lab.app, port=80) == [])
+    client.send(b"?")
+    with pytest.raises(ConnectionResetError):
+        client.recv(10)
+
+
+def test_weight_0_resets_nothing(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web,on_remove=reset")
+    connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    lab.registry.write(records(lab, ["b1", "b2"], weights={"b1": 0}))
+    wait_until(lambda: daemon.endpoints("web")["b1"]["state"] == "draining")
+    lab.registry.write(records(lab, ["b1", "b2", "b3"], weights={"b1": 0}))
+    wait_until(lambda: "b3" in daemon.endpoints("web"))
+    assert works(*connection)
+
+
+def test_reset_is_made_up_for_after_a_crash(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web,on_remove=reset")
+    client, _ = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    kept = servers.connect(lab.app, ("127.0.0.1", 9000), "b2")
+    daemon.kill()
+    lab.registry.write(records(lab, ["b2"]))
+    # The commit without its clean-up: a daemon that drains ends before the one that is to reset begins.
+    lab.nuncio("run", "--once", "--registry", lab.registry.uri, "--link", "9000=web")
+    assert works(*kept)
+    lab.start("--link", "9000=web,on_remove=reset")
+    with pytest.raises(ConnectionAbortedError):
+        client.recv(10)
+    assert works(*kept)
+
+
+@pytest.mark.parametrize("change", ["removed", "weight-0"])
+def test_draining_ends_when_its_time_is_over(lab, change):
+    """Not before: until then the connection works. Connections to others, and to one on standby, go on."""
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web,drain_for=1s")
+    connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    kept = servers.connect(lab.app, ("127.0.0.1", 9000), "b2")
+    after = records(lab, ["b2", "b3"] if change == "removed" else ["b1", "b2", "b3"], weights={"b1": 0})
+    after["web"][-2]["priority"] = 1  # b2 stands by from now on
+    lab.registry.write(after)
+    wait_until(lambda: "b3" in daemon.endpoints("web"))
+    assert works(*connection)
+    with pytest.raises(ConnectionAbortedError):
+        connection[0].recv(10)
+    assert works(*kept)
+
+
+def test_draining_ends_after_a_restart(lab):
+    """Nobody saw the endpoint leave: its time begins anew."""
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web,drain_for=1h")
+    connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    kept = servers.connect(lab.app, ("127.0.0.1", 9000), "b2")
+    lab.registry.write(records(lab, ["b2"]))
+    wait_until(lambda: list(daemon.endpoints("web")) == ["b2"])
+    assert works(*connection)
+    daemon.kill()
+    lab.start("--link", "9000=web,drain_for=500ms")
+    with pytest.raises(ConnectionAbortedError):
+        connection[0].recv(10)
+    assert works(*kept)
+
+
+def test_an_endpoint_that_comes_back_in_time_drains_no_more(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web,drain_for=1s")
+    connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    other = servers.connect(lab.app, ("127.0.0.1", 9000), "b2")
+    lab.registry.write(records(lab, []))
+    wait_until(lambda: daemon.links()["web"]["state"] == "empty")
+    lab.registry.write(records(lab, ["b1"]))
+    with pytest.raises(ConnectionAbortedError):
+        other[0].recv(10)
+    assert works(*connection)
+
+
+def test_a_udp_flow_moves_when_its_endpoint_has_drained(lab):
+    lab.serve()
+    lab.registry.write(records(lab, ["b1"]))
+    lab.start("--link", "9000/udp=web,drain_for=500ms")
+    client = lab.app.socket(kind=socket.SOCK_DGRAM)
+    client.connect(("127.0.0.1", 9000))
+
+    def ask_again():
+        client.send(b"?")
+        return client.recv(100).decode().strip()
+
+    assert ask_again() == "b1"
+    lab.registry.write(records(lab, ["b1", "b2"], weights={"b1": 0}))
+    wait_until(lambda: ask_again() == "b2", what="the flow to move")

@@ -193,7 +193,8 @@ static void only_owners_of_drawn_slots_serve(void **state)
 	struct link_conf conf = conf_of("9000", "web");
 	struct link_plan first = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80*0 c=10.0.0.3:80!1 d=10.0.0.4:80");
 	struct link_plan second = plan_after(&first, &conf, "a=10.0.0.1:80*0 d=10.0.0.4:80");
-	const struct ip_port a = at("10.0.0.1:80"), d = at("10.0.0.4:80"), stranger = at("10.0.0.4:81");
+	const struct ip_port a = at("10.0.0.1:80"), b = at("10.0.0.2:80"), c = at("10.0.0.3:80"), d = at("10.0.0.4:80");
+	const struct ip_port stranger = at("10.0.0.4:81");
 	bool serving[4];
 
 	(void)state;
@@ -205,6 +206,8 @@ static void only_owners_of_drawn_slots_serve(void **state)
 	assert_true(!serving[0] && serving[1]);
 	assert_false(plan_serves(&second, &a));
 	assert_true(plan_serves(&second, &d));
+	assert_true(!plan_drains(&first, &a) && plan_drains(&first, &b) && !plan_drains(&first, &c));
+	assert_true(plan_drains(&second, &a) && plan_drains(&second, &c) && !plan_drains(&second, &d));
 	plan_clear(&first);
 	plan_clear(&second);
 }

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/draining.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static void drop(struct leavers *leavers, size_t index)
+{
+	free(leavers->items[index].id);
+	leavers->count--;
+	memmove(&leavers->items[index], &leavers->items[index + 1], (leavers->count - index) * sizeof(*leavers->items));
+}
+
+void leavers_clear(struct leavers *leavers)
+{
+	while (leavers->count)
+		drop(leavers, leavers->count - 1);
+	free(leavers->items);
+	*leavers = (struct leavers){0};
+}
+
+const struct leaver *leavers_find(const struct leavers *leavers, const struct ip_port *at)
+{
+	for (size_t i = 0; i < leavers->count; i++) {
+		if (ip_port_equal(&leavers->items[i].at, at))
+			return &leavers->items[i];
+	}
+	return NULL;
+}
+
+const struct leaver *leavers_add(struct leavers *leavers, const struct ip_port *at, const char *id, uint64_t now)
+{
+	struct leaver *leaver;
+
+	if (leavers->count == LEAVERS_MAX)
+		drop(leavers, 0);
+	ARRAY_GROW(leavers->items, leavers->count, leavers->capacity);
+	leaver = &leavers->items[leavers->count++];
+	*leaver = (struct leaver){.at = *at, .id = xstrdup(id), .since = now};
+	return leaver;
+}
+
+void leavers_note(struct leavers *leavers, const struct link_plan *old, const struct link_plan *new, uint64_t now)
+{
+	for (size_t i = leavers->count; i-- > 0;) {
+		if (!plan_drains(new, &leavers->items[i].at))
+			drop(leavers, i);
+	}
+	for (uint32_t i = 0; i < old->endpoints->count; i++) {
+		const struct endpoint *endpoint = &old->endpoints->items[i];
+
+		if (endpoint->weight && plan_drains(new, &endpoint->at) && !leavers_find(leavers, &endpoint->at))
+			leavers_add(leavers, &endpoint->at, endpoint->id, now);
+	}
+}
+
+void leavers_drop(struct leavers *leavers, uint64_t since)
+{
+	while (leavers->count && leavers->items[0].since <= since)
+		drop(leavers, 0);
+}
