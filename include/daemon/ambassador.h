@@ -47,12 +47,22 @@ int ambassador_cleanup(struct ambassador *ambassador, struct error *err);
 const char *ambassador_netns(const struct ambassador *ambassador); /* "" = the daemon's own */
 const char *ambassador_error(const struct ambassador *ambassador); /* NULL: all is well */
 
+/* An endpoint that the link has no more, and that still has connections. */
+struct departed {
+	const char *id; /* its address, where a former process knew it */
+	struct ip_port at;
+	uint64_t live;
+};
+
 struct link_status {
 	const struct link_conf *conf;
 	const struct endpoints *endpoints; /* those that the kernel has, in order */
 	const enum standing *standing;	   /* [endpoints->count] */
 	const uint64_t *connections;	   /* [endpoints->count] counted by the kernel since the endpoint was added */
 	const uint64_t *refusals;	   /* [endpoints->count] refused connections that were retried, of late */
+	const uint64_t *live; /* [endpoints->count] of them that are there now; NULL: conntrack cannot tell */
+	const struct departed *departed;
+	size_t n_departed;
 	uint32_t serving, slots;
 	bool installed;	   /* the kernel has it */
 	bool holding;	   /* it has no endpoints, and keeps TCP's SYNs back */
@@ -61,7 +71,8 @@ struct link_status {
 	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
 };
 
-/* Reads the counters and calls each(context, status) for all links, in the order of the configuration. */
+/* Reads the counters and conntrack, and calls each(context, status) for all links, in the order of the configuration.
+ */
 void ambassador_status(struct ambassador *ambassador, void (*each)(void *context, const struct link_status *status),
 		       void *context);
 

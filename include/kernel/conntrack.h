@@ -36,6 +36,9 @@ struct flow {
 	bool bytes_counted; /* net.netfilter.nf_conntrack_acct is on */
 };
 
+/* Is it translated, and more than a SYN without an answer or what is left of a closed connection? */
+bool flow_is_live(const struct flow *flow);
+
 /* Flows that were chosen from a listing, each with what it takes to delete it. Zeroed to begin, flows_clear() ends. */
 struct flows {
 	struct flow *items;

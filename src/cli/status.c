@@ -117,6 +117,19 @@ static double number_of(const cJSON *object, const char *key)
 	return cJSON_IsNumber(item) ? item->valuedouble : 0;
 }
 
+/* A number, or "-" where it is not known. */
+#define COUNT_TEXT 32
+static const char *count_of(const cJSON *object, const char *key, char buffer[COUNT_TEXT])
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+	if (cJSON_IsNumber(item))
+		snprintf(buffer, COUNT_TEXT, "%.0f", item->valuedouble);
+	else
+		snprintf(buffer, COUNT_TEXT, "-");
+	return buffer;
+}
+
 /* The widest of some texts decides the width of a column. */
 static int width_of(const cJSON *array, const char *key, int least)
 {
@@ -130,13 +143,18 @@ static int width_of(const cJSON *array, const char *key, int least)
 	return least;
 }
 
+static bool is_empty(const cJSON *link)
+{
+	return strcmp(text_of(link, "state"), "empty") == 0 || strcmp(text_of(link, "state"), "holding") == 0;
+}
+
 static const char *emptiness(const cJSON *link)
 {
 	if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(link, "installed")))
 		return "the kernel does not have this link";
 	if (strcmp(text_of(link, "state"), "holding") == 0)
 		return "no endpoints: connections wait for some, for a while";
-	return "no endpoints: connections are refused at once";
+	return "no endpoints: new connections are refused at once";
 }
 
 static void print_endpoints(const cJSON *link)
@@ -145,19 +163,20 @@ static void print_endpoints(const cJSON *link)
 	int id_width = width_of(endpoints, "id", 2), address_width = width_of(endpoints, "address", 7);
 	const cJSON *endpoint;
 
-	if (!cJSON_GetArraySize(endpoints)) {
+	if (is_empty(link))
 		printf("    %s\n", emptiness(link));
+	if (!cJSON_GetArraySize(endpoints))
 		return;
-	}
-	printf("    %-*s  %-*s  %6s  %-8s  %11s\n", id_width, "ID", address_width, "ADDRESS", "WEIGHT", "STATE",
-	       "CONNECTIONS");
+	printf("    %-*s  %-*s  %6s  %-8s  %11s  %4s\n", id_width, "ID", address_width, "ADDRESS", "WEIGHT", "STATE",
+	       "CONNECTIONS", "LIVE");
 	cJSON_ArrayForEach (endpoint, endpoints) {
 		const char *reason = text_of(endpoint, "reason");
+		char connections[COUNT_TEXT], live[COUNT_TEXT];
 
-		printf("    %-*s  %-*s  %6.0f  %-8s  %11.0f%s%s\n", id_width, text_of(endpoint, "id"), address_width,
+		printf("    %-*s  %-*s  %6.0f  %-8s  %11s  %4s%s%s\n", id_width, text_of(endpoint, "id"), address_width,
 		       text_of(endpoint, "address"), number_of(endpoint, "weight"), text_of(endpoint, "state"),
-		       number_of(endpoint, "connections"), strcmp(reason, "serving") == 0 ? "" : "  ",
-		       strcmp(reason, "serving") == 0 ? "" : reason);
+		       count_of(endpoint, "connections", connections), count_of(endpoint, "live", live),
+		       strcmp(reason, "serving") == 0 ? "" : "  ", strcmp(reason, "serving") == 0 ? "" : reason);
 	}
 }
 

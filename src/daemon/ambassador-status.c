@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
+#include "kernel/conntrack.h"
 #include "kernel/nft.h"
 #include "ruleset/ruleset.h"
 
@@ -38,20 +40,21 @@ struct ambassador_totals ambassador_count(const struct ambassador *ambassador)
 	return totals;
 }
 
-/* Counters by (listen, endpoint), as the kernel's dump brings them. */
+/* What the kernel tells of an endpoint of a link: by its counters, and by conntrack. */
 struct counter {
 	uint8_t key[ELEM_KEY_MAX];
-	uint64_t count;
+	const struct link *link; /* NULL: seen by the counters only */
+	struct ip_port at;	 /* where conntrack saw it */
+	uint64_t connections, refusals, live;
 	UT_hash_handle hh;
 };
 
 struct counters {
+	struct ambassador *ambassador;
 	struct counter *by_key;
-};
-
-/* What the kernel counts at endpoints. */
-struct counts {
-	struct counters connections, refusals;
+	bool live_known;
+	const struct counter **departed; /* endpoints with live connections that their link has no more; by link */
+	size_t n_departed, departed_capacity;
 };
 
 static void make_counter_key(const struct listen *listen, const struct ip_port *endpoint, uint8_t key[ELEM_KEY_MAX])
@@ -64,27 +67,107 @@ static void make_counter_key(const struct listen *listen, const struct ip_port *
 	field_put_port(key, &offset, endpoint->port);
 }
 
-static void on_counter(void *context, const struct listen *listen, const struct ip_port *endpoint, uint64_t count)
-{
-	struct counter *counter = xcalloc(1, sizeof(*counter));
-	struct counters *counters = context;
-
-	make_counter_key(listen, endpoint, counter->key);
-	counter->count = count;
-	HASH_ADD(hh, counters->by_key, key, ELEM_KEY_MAX, counter);
-}
-
-static uint64_t find_counter(const struct counters *counters, const struct listen *listen,
-			     const struct ip_port *endpoint)
+static struct counter *find_counter(const struct counters *counters, const struct listen *listen,
+				    const struct ip_port *endpoint)
 {
 	uint8_t key[ELEM_KEY_MAX];
 	struct counter *counter;
 
 	if (listen->at.addr.family != endpoint->addr.family)
-		return 0;
+		return NULL;
 	make_counter_key(listen, endpoint, key);
 	HASH_FIND(hh, counters->by_key, key, ELEM_KEY_MAX, counter);
-	return counter ? counter->count : 0;
+	return counter;
+}
+
+static struct counter *obtain_counter(struct counters *counters, const struct listen *listen,
+				      const struct ip_port *endpoint)
+{
+	struct counter *counter = find_counter(counters, listen, endpoint);
+
+	if (counter)
+		return counter;
+	counter = xcalloc(1, sizeof(*counter));
+	make_counter_key(listen, endpoint, counter->key);
+	HASH_ADD(hh, counters->by_key, key, ELEM_KEY_MAX, counter);
+	return counter;
+}
+
+static void on_counter(void *context, const struct listen *listen, const struct ip_port *endpoint, uint64_t connections)
+{
+	obtain_counter(context, listen, endpoint)->connections = connections;
+}
+
+static void on_refusals(void *context, const struct listen *listen, const struct ip_port *endpoint, uint64_t refusals)
+{
+	obtain_counter(context, listen, endpoint)->refusals = refusals;
+}
+
+/* Counts, and chooses nothing. */
+static bool on_flow(void *context, const struct flow *flow)
+{
+	struct counters *counters = context;
+	const struct link *link;
+	struct counter *counter;
+
+	if (!flow_is_live(flow) || flow->endpoint.addr.family != flow->listen.at.addr.family)
+		return false;
+	link = link_find(counters->ambassador, &flow->listen);
+	if (!link || !link->installed)
+		return false;
+	counter = obtain_counter(counters, &flow->listen, &flow->endpoint);
+	counter->link = link;
+	counter->at = flow->endpoint;
+	counter->live++;
+	return false;
+}
+
+static bool has_links(const struct ambassador *ambassador, uint8_t family, uint8_t protocol)
+{
+	for (const struct link *link = ambassador->links; link; link = link->hh.next) {
+		if (link->installed && link->plan.listen.protocol == protocol &&
+		    link->plan.listen.at.addr.family == family)
+			return true;
+	}
+	return false;
+}
+
+static bool count_live(struct counters *counters)
+{
+	static const struct flow_filter filters[] = {
+		{.family = AF_INET, .protocol = IPPROTO_TCP},
+		{.family = AF_INET, .protocol = IPPROTO_UDP},
+		{.family = AF_INET6, .protocol = IPPROTO_TCP},
+		{.family = AF_INET6, .protocol = IPPROTO_UDP},
+	};
+	struct flows none = {0};
+	int code = 0;
+
+	for (size_t i = 0; code == 0 && i < ARRAY_SIZE(filters); i++) {
+		if (has_links(counters->ambassador, filters[i].family, filters[i].protocol))
+			code = conntrack_list(counters->ambassador->conntrack, &filters[i], on_flow, counters, &none,
+					      NULL);
+	}
+	return code == 0;
+}
+
+static int compare_links(const void *a, const void *b)
+{
+	const struct counter *x = *(const struct counter *const *)a, *y = *(const struct counter *const *)b;
+
+	return x->link < y->link ? -1 : x->link > y->link;
+}
+
+static void find_departed(struct counters *counters)
+{
+	for (const struct counter *counter = counters->by_key; counter; counter = counter->hh.next) {
+		if (!counter->live || endpoints_find_address(counter->link->plan.endpoints, &counter->at))
+			continue;
+		ARRAY_GROW(counters->departed, counters->n_departed, counters->departed_capacity);
+		counters->departed[counters->n_departed++] = counter;
+	}
+	if (counters->n_departed)
+		qsort(counters->departed, counters->n_departed, sizeof(struct counter *), compare_links);
 }
 
 static void clear_counters(struct counters *counters)
@@ -95,9 +178,51 @@ static void clear_counters(struct counters *counters)
 		HASH_DEL(counters->by_key, counter);
 		free(counter);
 	}
+	free(counters->departed);
 }
 
-static void describe_link(const struct link *link, const struct counts *counts,
+/* The link's part of counters->departed, as others may see it; to be freed. */
+static struct departed *list_departed(const struct counters *counters, const struct link *link, struct arena *texts,
+				      size_t *ret_count)
+{
+	struct counter probe = {.link = link};
+	const struct counter *key = &probe, **found = NULL, **end = counters->departed + counters->n_departed;
+	struct departed *list = NULL;
+	size_t count = 0, capacity = 0;
+
+	if (counters->n_departed)
+		found = bsearch(&key, counters->departed, counters->n_departed, sizeof(key), compare_links);
+	while (found && found > counters->departed && found[-1]->link == link)
+		found--;
+	for (; found && found < end && (*found)->link == link; found++) {
+		const struct leaver *leaver = leavers_find(&link->leavers, &(*found)->at);
+		char text[IP_PORT_TEXT];
+
+		ARRAY_GROW(list, count, capacity);
+		list[count++] = (struct departed){
+			.id = leaver ? leaver->id : arena_strdup(texts, ip_port_text(&(*found)->at, text)),
+			.at = (*found)->at,
+			.live = (*found)->live,
+		};
+	}
+	*ret_count = count;
+	return list;
+}
+
+static void describe_endpoints(const struct counters *counters, const struct link *link,
+			       const struct endpoints *endpoints, uint64_t *ret_connections, uint64_t *ret_refusals,
+			       uint64_t *ret_live)
+{
+	for (uint32_t i = 0; i < endpoints->count; i++) {
+		const struct counter *counter = find_counter(counters, &link->conf->listen, &endpoints->items[i].at);
+
+		ret_connections[i] = counter ? counter->connections : 0;
+		ret_refusals[i] = counter ? counter->refusals : 0;
+		ret_live[i] = counter ? counter->live : 0;
+	}
+}
+
+static void describe_link(const struct link *link, const struct counters *counters,
 			  void (*each)(void *context, const struct link_status *status), void *context)
 {
 	const struct service *service = link->subscription.service;
@@ -105,12 +230,19 @@ static void describe_link(const struct link *link, const struct counts *counts,
 	enum standing *standing = xcalloc(endpoints->count + 1, sizeof(*standing));
 	uint64_t *connections = xcalloc(endpoints->count + 1, sizeof(*connections));
 	uint64_t *refusals = xcalloc(endpoints->count + 1, sizeof(*refusals));
+	uint64_t *live = xcalloc(endpoints->count + 1, sizeof(*live));
+	struct arena texts = {0};
+	size_t n_departed;
+	struct departed *departed = list_departed(counters, link, &texts, &n_departed);
 	struct link_status status = {
 		.conf = link->conf,
 		.endpoints = endpoints,
 		.standing = standing,
 		.connections = connections,
 		.refusals = refusals,
+		.live = counters->live_known ? live : NULL,
+		.departed = departed,
+		.n_departed = n_departed,
 		.installed = link->installed,
 		.holding = link->installed && link->plan.hold,
 		.keeping = link->keeping,
@@ -122,42 +254,42 @@ static void describe_link(const struct link *link, const struct counts *counts,
 				     : NULL,
 	};
 
-	for (uint32_t i = 0; i < endpoints->count; i++) {
-		connections[i] = find_counter(&counts->connections, &link->conf->listen, &endpoints->items[i].at);
-		refusals[i] = find_counter(&counts->refusals, &link->conf->listen, &endpoints->items[i].at);
-	}
+	describe_endpoints(counters, link, endpoints, connections, refusals, live);
 	each(context, &status);
 	endpoints_unref(endpoints);
 	free(standing);
 	free(connections);
 	free(refusals);
+	free(live);
+	free(departed);
+	arena_free(&texts);
 }
 
-static void read_counts(struct ambassador *ambassador, struct counts *ret)
+static void read_counters(struct nft *nft, struct counters *counters)
 {
 	static const uint8_t families[] = {AF_INET, AF_INET6};
 
-	*ret = (struct counts){0};
-	for (size_t i = 0; ambassador->nft && i < ARRAY_SIZE(families); i++) {
-		nft_read_counters(ambassador->nft, (struct set_id){SET_ENDPOINTS, families[i], 0}, on_counter,
-				  &ret->connections);
-		nft_read_counters(ambassador->nft, (struct set_id){SET_REFUSALS, families[i], 0}, on_counter,
-				  &ret->refusals);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		nft_read_counters(nft, (struct set_id){SET_ENDPOINTS, families[i], 0}, on_counter, counters);
+		nft_read_counters(nft, (struct set_id){SET_REFUSALS, families[i], 0}, on_refusals, counters);
 	}
 }
 
 void ambassador_status(struct ambassador *ambassador, void (*each)(void *context, const struct link_status *status),
 		       void *context)
 {
-	struct counts counts;
+	struct counters counters = {.ambassador = ambassador};
 
-	read_counts(ambassador, &counts);
+	if (ambassador->nft) {
+		read_counters(ambassador->nft, &counters);
+		counters.live_known = count_live(&counters);
+		find_departed(&counters);
+	}
 	for (size_t i = 0; i < ambassador->conf->n_links; i++) {
 		const struct link *link = link_find(ambassador, &ambassador->conf->links[i].listen);
 
 		if (link && link->conf)
-			describe_link(link, &counts, each, context);
+			describe_link(link, &counters, each, context);
 	}
-	clear_counters(&counts.connections);
-	clear_counters(&counts.refusals);
+	clear_counters(&counters);
 }

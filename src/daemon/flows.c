@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/flows.h"
 
-#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,9 +217,7 @@ static bool has_drained(const struct sweep *sweep, struct link *link, const stru
 
 static bool connection_ends(const struct sweep *sweep, struct link *link, const struct flow *flow)
 {
-	bool closed = flow->tcp_state == TCP_CONNTRACK_TIME_WAIT || flow->tcp_state == TCP_CONNTRACK_CLOSE;
-
-	if (!flow->translated || closed)
+	if (!flow_is_live(flow))
 		return false;
 	if (link->conf->on_remove == ON_REMOVE_RESET && !endpoints_find_address(link->plan.endpoints, &flow->endpoint))
 		return true;

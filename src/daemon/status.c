@@ -79,6 +79,24 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status->standing[index]));
 	cJSON_AddNumberToObject(object, "connections", (double)status->connections[index]);
 	cJSON_AddNumberToObject(object, "retried", (double)status->refusals[index]);
+	if (status->live)
+		cJSON_AddNumberToObject(object, "live", (double)status->live[index]);
+	return object;
+}
+
+static cJSON *describe_departed(const struct link_status *status, const struct departed *departed)
+{
+	cJSON *object = cJSON_CreateObject();
+	char text[IP_PORT_TEXT];
+
+	cJSON_AddStringToObject(object, "id", departed->id);
+	cJSON_AddStringToObject(object, "address", ip_port_text(&departed->at, text));
+	cJSON_AddNumberToObject(object, "weight", 0);
+	cJSON_AddStringToObject(object, "state", "draining");
+	cJSON_AddStringToObject(object, "reason",
+				status->conf->drain_for_ms ? "removed; its connections are reset after drain_for"
+							   : "removed; its connections end by themselves");
+	cJSON_AddNumberToObject(object, "live", (double)departed->live);
 	return object;
 }
 
@@ -114,6 +132,8 @@ static void write_link(void *context, const struct link_status *status)
 	endpoints = cJSON_AddArrayToObject(object, "endpoints");
 	for (uint32_t i = 0; i < status->endpoints->count; i++)
 		cJSON_AddItemToArray(endpoints, describe_endpoint(status, i));
+	for (size_t i = 0; i < status->n_departed; i++)
+		cJSON_AddItemToArray(endpoints, describe_departed(status, &status->departed[i]));
 	write_item(writer, object);
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <stdlib.h>
@@ -324,6 +325,14 @@ int conntrack_forget(struct conntrack *conntrack, uint8_t protocol, const struct
 	general->version = NFNETLINK_V0;
 	put_tuple(header, protocol, source, destination);
 	return netlink_request(conntrack->socket, header, NULL, NULL);
+}
+
+bool flow_is_live(const struct flow *flow)
+{
+	bool tcp = flow->listen.protocol == IPPROTO_TCP;
+
+	return flow->translated && !(tcp && (!flow->replied || flow->tcp_state == TCP_CONNTRACK_TIME_WAIT ||
+					     flow->tcp_state == TCP_CONNTRACK_CLOSE));
 }
 
 void flows_clear(struct flows *flows)

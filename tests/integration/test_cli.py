@@ -348,6 +348,7 @@ def test_status_json(lab):
     lab.registry.write({"web": lab.endpoints([2, 1, 0]), "void": []})
     daemon = lab.start("--link", "9000=web,name=front", "--link", "10.96.0.10:53/udp=void")
     lab.app.hammer("127.0.0.1:9000", count=30)
+    wait_until(lambda: not any(endpoint["live"] for endpoint in daemon.endpoints("front").values()))
     status = daemon.status()
 
     assert re.match(r"\d+\.\d+", status["version"])
@@ -359,7 +360,7 @@ def test_status_json(lab):
     front, void = (daemon.links()[name] for name in ("front", "void"))
     assert front.pop("endpoints") == [
         {"id": f"b{n}", "address": f"10.77.0.1{n}:8080", "weight": weight, "priority": 0, "state": state,
-         "reason": front_reason, "connections": connections, "retried": 0}
+         "reason": front_reason, "connections": connections, "retried": 0, "live": 0}
         for n, weight, state, connections, front_reason in (
             (1, 2, "up", 20, daemon.endpoints("front")["b1"]["reason"]),
             (2, 1, "up", 10, daemon.endpoints("front")["b2"]["reason"]),

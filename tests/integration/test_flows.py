@@ -2,8 +2,10 @@
 """What an update means for connections that are there: the unanswered, the established, and what is shown of them."""
 
 import contextlib
+import re
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -296,7 +298,7 @@ def test_draining_ends_after_a_restart(lab):
     connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
     kept = servers.connect(lab.app, ("127.0.0.1", 9000), "b2")
     lab.registry.write(records(lab, ["b2"]))
-    wait_until(lambda: list(daemon.endpoints("web")) == ["b2"])
+    wait_until(lambda: daemon.endpoints("web")["b1"]["state"] == "draining")
     assert works(*connection)
     daemon.kill()
     lab.start("--link", "9000=web,drain_for=500ms")
@@ -333,3 +335,100 @@ def test_a_udp_flow_moves_when_its_endpoint_has_drained(lab):
     assert ask_again() == "b1"
     lab.registry.write(records(lab, ["b1", "b2"], weights={"b1": 0}))
     wait_until(lambda: ask_again() == "b2", what="the flow to move")
+
+
+@pytest.mark.lab(client=True)
+@pytest.mark.parametrize("link, target, family, gateway", WAYS)
+def test_a_removed_endpoint_drains(lab, link, target, family, gateway):
+    """Its connections live on, and status shows it with them until they have ended."""
+    servers = Servers(lab, family)
+    lab.registry.write(records(lab, ["b1", "b2"], family))
+    daemon = lab.start("--link", link)
+    namespace = client_of(lab, gateway)
+    connections = [servers.connect(namespace, target, "b1") for _ in range(2)]
+    kept = servers.connect(namespace, target, "b2")
+    before = daemon.endpoints("web")["b1"]
+    assert (before["state"], before["live"]) == ("up", 2) and before["connections"] >= 2
+    lab.registry.write(records(lab, [], family))
+    gone = wait_until(lambda: daemon.links()["web"]["state"] == "empty" and daemon.endpoints("web"))
+    address = next(record for record in lab.endpoints(family=family))["host"]
+    assert {name: (endpoint["state"], endpoint["live"]) for name, endpoint in gone.items()} == {
+        "b1": ("draining", 2),
+        "b2": ("draining", 1),
+    }
+    assert gone["b1"]["address"] == (f"[{address}]:8080" if family == 6 else f"{address}:8080")
+    assert "removed" in gone["b1"]["reason"]
+    text = daemon.ask("status")
+    assert re.search(r"new connections are refused", text)
+    assert re.search(r"^ +b1 +\S+ +0 +draining +- +2  removed", text, re.MULTILINE), text
+    assert all(works(*connection) for connection in [*connections, kept])
+    for connection in connections:
+        for side in connection:
+            side.close()
+    wait_until(lambda: list(daemon.endpoints("web")) == ["b2"], what="b1 to have drained")
+
+
+def test_weight_0_drains_and_shows_what_lives(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web")
+    connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    lab.registry.write(records(lab, ["b1", "b2"], weights={"b1": 0}))
+    shown = wait_until(lambda: daemon.endpoints("web")["b1"]["state"] == "draining" and daemon.endpoints("web")["b1"])
+    assert shown["live"] == 1
+    assert works(*connection)
+
+
+def test_a_new_process_finds_what_drains_in_conntrack(lab):
+    """It did not see the endpoint leave: the address is its name."""
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web")
+    connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    lab.registry.write(records(lab, ["b2"]))
+    wait_until(lambda: daemon.endpoints("web").get("b1", {}).get("state") == "draining")
+    daemon.kill()
+    shown = lab.start("--link", "9000=web").endpoints("web")
+    assert shown[f"{lab.backends[0].v4}:8080"]["live"] == 1 and "b1" not in shown
+    assert works(*connection)
+
+
+def test_live_connections_are_those_of_the_link(lab):
+    """Two links with the same endpoint, a UDP flow, and nothing of what was closed."""
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1"]))
+    daemon = lab.start("--link", "9000=web,name=a", "--link", "9001=web,name=b", "--link", "9000/udp=web,name=c")
+    held = [servers.connect(lab.app, ("127.0.0.1", port), "b1") for port in (9000, 9000, 9001)]
+    for _ in range(3):
+        for side in servers.connect(lab.app, ("127.0.0.1", 9001), "b1"):
+            side.close()
+    datagram = lab.app.socket(kind=socket.SOCK_DGRAM)
+    datagram.connect(("127.0.0.1", 9000))
+    datagram.send(b"?")
+    wait_until(lambda: [daemon.endpoints(link)["b1"]["live"] for link in "abc"] == [2, 1, 1])
+    assert held
+
+
+def test_a_transfer_over_a_removed_endpoint_completes(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1", "b2"]))
+    daemon = lab.start("--link", "9000=web")
+    client, server = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    piece, received = bytes(65536), 0
+
+    def send():
+        for _ in range(320):
+            server.sendall(piece)
+        server.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    while received < 10 * len(piece):
+        received += len(client.recv(65536))
+    lab.registry.write(records(lab, ["b2"]))
+    # Half of it is still to come: the sender cannot go on while nothing is read.
+    wait_until(lambda: daemon.endpoints("web").get("b1", {}).get("state") == "draining")
+    while chunk := client.recv(65536):
+        received += len(chunk)
+    sender.join()
+    assert received == 320 * len(piece)
