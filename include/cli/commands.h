@@ -8,6 +8,7 @@
 int command_run(const struct options *options);
 int command_check(const struct options *options);
 int command_status(const struct options *options);
+int command_conns(const struct options *options);
 int command_cleanup(const struct options *options);
 
 #endif

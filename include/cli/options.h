@@ -9,10 +9,17 @@
 #include "base/error.h"
 
 /* The commands that take an option, as bits. */
-enum command_bit { COMMAND_RUN = 1, COMMAND_CHECK = 2, COMMAND_STATUS = 4, COMMAND_CLEANUP = 8, COMMAND_VERSION = 16 };
+enum command_bit {
+	COMMAND_RUN = 1,
+	COMMAND_CHECK = 2,
+	COMMAND_STATUS = 4,
+	COMMAND_CLEANUP = 8,
+	COMMAND_VERSION = 16,
+	COMMAND_CONNS = 32,
+};
 
 struct options {
-	const char *file, *registry, *netns, *control, *log_format;
+	const char *file, *registry, *netns, *control, *log_format, *limit;
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;
 	bool once, cleanup_on_exit, share_table, online, json, verbose, help;

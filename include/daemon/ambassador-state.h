@@ -60,9 +60,10 @@ struct ambassador {
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;
-	struct link *links;	 /* by listen */
-	struct link *dirty;	 /* those whose plan may differ from what the kernel holds */
-	struct shards shards[2]; /* of slots; IPv4, IPv6 */
+	struct sockdiag *sockdiag; /* NULL until it is needed, see ambassador_sockdiag() */
+	struct link *links;	   /* by listen */
+	struct link *dirty;	   /* those whose plan may differ from what the kernel holds */
+	struct shards shards[2];   /* of slots; IPv4, IPv6 */
 	struct shards affinities[2];
 	struct footprint footprint; /* recorded in the table */
 	bool resync;		    /* what the kernel holds is not known: read it */
@@ -111,6 +112,9 @@ uint16_t shard_find(const struct shards *shards, uint16_t limit);
 
 /* Looks at links that hold again after this time. */
 void ambassador_hold_for(struct ambassador *ambassador, uint64_t ms);
+
+/* The sockets of the namespace; opened when first asked for. NULL: that fails, which has been logged. */
+struct sockdiag *ambassador_sockdiag(struct ambassador *ambassador);
 
 /* Where the table is not owned, begins to watch what others do to it. */
 void ambassador_watch_table(struct ambassador *ambassador);

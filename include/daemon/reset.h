@@ -12,7 +12,6 @@
 struct ambassador;
 
 struct resetter {
-	struct sockdiag *sockdiag;
 	int raw[2]; /* IPv4, IPv6 */
 	bool opened;
 	struct flow *challenged; /* whose challenge has left an entry in conntrack */

@@ -31,12 +31,14 @@ static const struct command {
 	 command_check, config_print_keys},
 	{"status", COMMAND_STATUS, " [LINK]", 1, "links, their endpoints and registries, as a running nuncio sees them",
 	 command_status, NULL},
+	{"conns", COMMAND_CONNS, " [LINK]", 1, "live connections of links, with their processes and endpoints",
+	 command_conns, NULL},
 	{"cleanup", COMMAND_CLEANUP, "", 0, "remove the table, addresses and settings that nuncio left in a namespace",
 	 command_cleanup, NULL},
 	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
 };
 
-static const char *const later_commands[] = {"explain", "events", "conns", "drain",   "undrain",
+static const char *const later_commands[] = {"explain", "events", "drain", "undrain",
 					     "weight",	"wait",	  "env",   "announce"};
 
 static void print_usage(FILE *out)

@@ -14,6 +14,7 @@
 #include "kernel/net.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
+#include "kernel/sockdiag.h"
 #include "ruleset/recover.h"
 
 /* How often a named namespace is looked for: nothing tells when it goes, or comes back as another one. */
@@ -89,11 +90,13 @@ static void close_sockets(struct ambassador *ambassador)
 	nft_close(ambassador->nft);
 	net_close(ambassador->net);
 	conntrack_close(ambassador->conntrack);
+	sockdiag_close(ambassador->sockdiag);
 	flows_forget(ambassador);
 	reset_close(ambassador);
 	ambassador->nft = NULL;
 	ambassador->net = NULL;
 	ambassador->conntrack = NULL;
+	ambassador->sockdiag = NULL;
 	if (ambassador->lock >= 0)
 		close(ambassador->lock);
 	if (ambassador->netns_fd >= 0)
@@ -256,6 +259,26 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 	uv_poll_start(ambassador->watch, UV_READABLE, on_namespace_changed);
 	ambassador->resync = true;
 	return 0;
+}
+
+static int open_sockdiag(void *context)
+{
+	struct ambassador *ambassador = context;
+	struct error err;
+	int code = sockdiag_open(&ambassador->sockdiag, &err);
+
+	if (code < 0)
+		log_error("%s", err.text);
+	return code;
+}
+
+struct sockdiag *ambassador_sockdiag(struct ambassador *ambassador)
+{
+	struct error err;
+
+	if (!ambassador->sockdiag)
+		netns_call(ambassador->netns_fd, open_sockdiag, ambassador, &err);
+	return ambassador->sockdiag;
 }
 
 static void on_table_changed(uv_poll_t *watch, int status, int events)

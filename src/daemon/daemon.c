@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
+#include "daemon/conns.h"
 #include "daemon/control.h"
 #include "daemon/status.h"
 
@@ -55,6 +56,14 @@ static int create_ambassadors(struct daemon *daemon, struct error *err)
 	return code;
 }
 
+static size_t conns_limit(const cJSON *request)
+{
+	const cJSON *limit = cJSON_GetObjectItemCaseSensitive(request, "limit");
+	double value = cJSON_IsNumber(limit) ? limit->valuedouble : CONNS_DEFAULT;
+
+	return value < 0 ? 0 : value > CONNS_MAX ? CONNS_MAX : (size_t)value;
+}
+
 static void on_request(void *context, const cJSON *request, FILE *out)
 {
 	const char *command = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, "command"));
@@ -63,8 +72,10 @@ static void on_request(void *context, const cJSON *request, FILE *out)
 
 	if (command && strcmp(command, "status") == 0)
 		status_write(out, daemon->ambassadors, daemon->n_ambassadors, daemon->catalog, link);
+	else if (command && strcmp(command, "conns") == 0)
+		conns_write(out, daemon->ambassadors, daemon->n_ambassadors, link, conns_limit(request));
 	else
-		fprintf(out, "{\"error\":\"unknown command; this version knows: status\"}");
+		fprintf(out, "{\"error\":\"unknown command; this version knows: status, conns\"}");
 }
 
 /* A path that was asked for must be had; the default one is a convenience that a container may not have. */

@@ -18,10 +18,6 @@
 static int open_tools(void *context)
 {
 	struct resetter *resetter = context;
-	struct error err;
-
-	if (sockdiag_open(&resetter->sockdiag, &err) < 0)
-		log_warning("%s: clients of this namespace are treated as those of others", err.text);
 	resetter->raw[0] = challenge_open(AF_INET);
 	resetter->raw[1] = challenge_open(AF_INET6);
 	if (resetter->raw[0] < 0)
@@ -49,7 +45,6 @@ void reset_close(struct ambassador *ambassador)
 
 	if (!resetter->opened)
 		return;
-	sockdiag_close(resetter->sockdiag);
 	for (size_t i = 0; i < ARRAY_SIZE(resetter->raw); i++) {
 		if (resetter->raw[i] >= 0)
 			close(resetter->raw[i]);
@@ -63,9 +58,12 @@ static bool is_connection(const struct flow *flow)
 	return flow->listen.protocol == IPPROTO_TCP && flow->replied;
 }
 
-static bool reset_local(const struct resetter *resetter, const struct flow *flow)
+/* Where sockets cannot be aborted, a client of this namespace is treated as one of another. */
+static bool reset_local(struct ambassador *ambassador, const struct flow *flow)
 {
-	return resetter->sockdiag && sockdiag_destroy(resetter->sockdiag, &flow->client, &flow->listen.at) == 0;
+	struct sockdiag *sockdiag = ambassador_sockdiag(ambassador);
+
+	return sockdiag && sockdiag_destroy(sockdiag, &flow->client, &flow->listen.at) == 0;
 }
 
 static void challenge(struct resetter *resetter, const struct flow *flow)
@@ -87,7 +85,7 @@ int reset_and_delete(struct ambassador *ambassador, const struct flows *flows, s
 		if (!is_connection(&flows->items[i]))
 			continue;
 		open_resetter(ambassador);
-		remote[i] = !reset_local(&ambassador->resetter, &flows->items[i]);
+		remote[i] = !reset_local(ambassador, &flows->items[i]);
 	}
 	code = conntrack_delete(ambassador->conntrack, flows, err);
 	for (size_t i = 0; code == 0 && i < flows->count; i++) {

@@ -2,6 +2,9 @@
 """What an update means for connections that are there: the unanswered, the established, and what is shown of them."""
 
 import contextlib
+import json
+import os
+import pathlib
 import re
 import signal
 import socket
@@ -432,3 +435,66 @@ def test_a_transfer_over_a_removed_endpoint_completes(lab):
         received += len(chunk)
     sender.join()
     assert received == 320 * len(piece)
+
+
+@pytest.mark.lab(client=True)
+@pytest.mark.parametrize("link, target, family, gateway", WAYS)
+def test_conns_names_client_endpoint_and_process(lab, link, target, family, gateway):
+    """The process, of a client of the namespace; of others there is nothing to see but where they come from."""
+    servers = Servers(lab, family)
+    lab.registry.write(records(lab, ["b1", "b2"], family))
+    daemon = lab.start("--link", link)
+    namespace = client_of(lab, gateway)
+    client, _ = servers.connect(namespace, target, "b2")
+    address = lab.backends[1].v6 if family == 6 else lab.backends[1].v4
+    [conn] = wait_until(lambda: len(connections(daemon)) == 1 and connections(daemon))
+    source = client.getsockname()
+    assert conn["client"] == (f"[{source[0]}]:{source[1]}" if family == 6 else f"{source[0]}:{source[1]}")
+    assert (conn["link"], conn["endpoint"], conn["state"]) == ("web", "b2", "established")
+    assert conn["address"] == (f"[{address}]:8080" if family == 6 else f"{address}:8080")
+    own = (os.getpid(), pathlib.Path("/proc/self/comm").read_text().strip())
+    assert (conn.get("pid"), conn.get("comm")) == ((None, None) if gateway else own)
+    line = daemon.ask("conns").splitlines()[1].split()
+    assert line[:2] == (["-", "-"] if gateway else [str(own[0]), own[1].split()[0]])
+
+
+def connections(daemon, *args):
+    return json.loads(daemon.ask("conns", "--json", *args))["connections"]
+
+
+def test_conns_of_one_link_and_their_bound(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1"]))
+    daemon = lab.start("--link", "9000=web,name=a", "--link", "9001=web,name=b", "--link", "9000/udp=web,name=c")
+    held = [servers.connect(lab.app, ("127.0.0.1", port), "b1") for port in (9000, 9000, 9001)]
+    bound = lab.app.socket(kind=socket.SOCK_DGRAM)
+    bound.bind(("0.0.0.0", 0))
+    bound.sendto(b"?", ("127.0.0.1", 9000))
+    assert sorted(conn["link"] for conn in connections(daemon)) == ["a", "a", "b", "c"]
+    [conn] = connections(daemon, "b")
+    assert conn["client"].endswith(f":{held[2][0].getsockname()[1]}")
+    [datagram] = connections(daemon, "c")
+    assert (datagram["state"], datagram["pid"]) == ("unreplied", os.getpid())
+    answer = json.loads(daemon.ask("conns", "--json", "--limit", "1", "a"))
+    assert len(answer["connections"]) == 1 and answer["left_out"] == 1
+    assert "and 3 more" in daemon.ask("conns", "--limit", "1")
+    assert lab.nuncio("conns", "nowhere", "--control", daemon.control).returncode == 1
+    assert lab.nuncio("conns", "--limit", "0", "--control", daemon.control).returncode == 2
+
+
+def test_conns_tells_age_and_bytes_where_the_kernel_does(lab):
+    servers = Servers(lab)
+    lab.registry.write(records(lab, ["b1"]))
+    daemon = lab.start("--link", "9000=web")
+    plain = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    [conn] = connections(daemon)
+    assert "age_seconds" not in conn and "bytes" not in conn
+    for side in plain:
+        side.close()
+    wait_until(lambda: connections(daemon) == [])
+    lab.app.sysctl("net/netfilter/nf_conntrack_timestamp", 1)
+    lab.app.sysctl("net/netfilter/nf_conntrack_acct", 1)
+    counted = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
+    assert works(*counted)
+    [conn] = connections(daemon)
+    assert 0 <= conn["age_seconds"] < 60 and 300 < conn["bytes"] < 1000
