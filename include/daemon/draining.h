@@ -24,8 +24,8 @@ struct leaver {
 
 /* Oldest first. Zeroed to begin. */
 struct leavers {
-	struct leaver *items;
-	size_t count, capacity;
+	struct leaver *items; /* room for LEAVERS_MAX, or NULL */
+	size_t count;
 };
 
 void leavers_clear(struct leavers *leavers);

@@ -101,6 +101,7 @@ static void search_process(struct owned *by_inode, const char *pid)
 
 	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
 	directory = opendir(path);
+	// cppcheck-suppress readdirCalled; there is one thread, and glibc advises against readdir_r()
 	while (directory && (entry = readdir(directory))) {
 		ssize_t length = readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
 		struct owned *owned;
@@ -127,6 +128,7 @@ static void find_processes(cJSON *conns)
 	DIR *directory = by_inode ? opendir("/proc") : NULL;
 	const struct dirent *entry;
 
+	// cppcheck-suppress readdirCalled; there is one thread, and glibc advises against readdir_r()
 	while (directory && (entry = readdir(directory))) {
 		if (isdigit((unsigned char)entry->d_name[0]))
 			search_process(by_inode, entry->d_name);

@@ -32,14 +32,12 @@ const struct leaver *leavers_find(const struct leavers *leavers, const struct ip
 
 const struct leaver *leavers_add(struct leavers *leavers, const struct ip_port *at, const char *id, uint64_t now)
 {
-	struct leaver *leaver;
-
 	if (leavers->count == LEAVERS_MAX)
 		drop(leavers, 0);
-	ARRAY_GROW(leavers->items, leavers->count, leavers->capacity);
-	leaver = &leavers->items[leavers->count++];
-	*leaver = (struct leaver){.at = *at, .id = xstrdup(id), .since = now};
-	return leaver;
+	if (!leavers->items)
+		leavers->items = xcalloc(LEAVERS_MAX, sizeof(*leavers->items));
+	leavers->items[leavers->count] = (struct leaver){.at = *at, .id = xstrdup(id), .since = now};
+	return &leavers->items[leavers->count++];
 }
 
 void leavers_note(struct leavers *leavers, const struct link_plan *old, const struct link_plan *new, uint64_t now)

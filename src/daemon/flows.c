@@ -259,9 +259,11 @@ static bool on_flow(void *context, const struct flow *flow)
 
 static bool has_looks(const struct flow_looks *looks)
 {
-	static const struct flow_looks none;
-
-	return memcmp(looks->looks, none.looks, sizeof(none.looks)) != 0;
+	for (size_t class = 0; class < FLOW_CLASSES; class ++) {
+		if (looks->looks[0][class].due || looks->looks[1][class].due)
+			return true;
+	}
+	return false;
 }
 
 static void clear_looks(struct flow_looks *looks)

@@ -17,7 +17,9 @@ int challenge_open(int family)
 	/* IPPROTO_RAW: for sending only, with headers of our own. */
 	int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
 
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	return fd;
 }
 
 static uint32_t add_words(uint32_t sum, const void *bytes, size_t length)

@@ -202,8 +202,9 @@ static int on_flow(const struct nlmsghdr *header, void *context)
 	const struct nlattr *attr;
 	struct flow flow = {0};
 
-	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg))
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
 		read_attribute(attr, &original, &reply, &flow);
+	}
 	flow.client = original.source;
 	flow.listen = (struct listen){.protocol = original.protocol, .at = original.destination};
 	flow.endpoint = reply.source;
