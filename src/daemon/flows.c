@@ -376,7 +376,8 @@ void flows_tend(struct ambassador *ambassador)
 	const struct flow_looks *due = &ambassador->flows_due;
 	bool urgent = due->looks[0][FLOWS_TCP].due || due->looks[1][FLOWS_TCP].due;
 
-	if (ambassador->conntrack && has_looks(due) && (urgent || !uv_is_active((uv_handle_t *)ambassador->look_again)))
+	if (ambassador->conntrack && !ambassador->options.dry_run && has_looks(due) &&
+	    (urgent || !uv_is_active((uv_handle_t *)ambassador->look_again)))
 		look_at_all(ambassador);
 }
 
