@@ -14,9 +14,9 @@ struct recovery *recovery_new(const struct ruleset *kernel);
 void recovery_free(struct recovery *recovery); /* NULL is fine */
 
 /*
- * The plan that the kernel's objects for this link amount to: balance, shard, slots, and endpoints with the ids that
- * their comments give and weights in proportion to their slots. The rest is the configuration's. Returns false where
- * the kernel has nothing for its listen address. *ret is to be freed by plan_clear().
+ * The plan that the kernel's objects for this link amount to: name, balance, shard, slots, and endpoints with the ids
+ * that their comments give and weights in proportion to their slots. The rest is the configuration's. Returns false
+ * where the kernel has nothing for its listen address. *ret is to be freed by plan_clear().
  */
 bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret);
 

@@ -164,6 +164,16 @@ static const struct rule *find_rule(const struct recovery *recovery, const struc
 	return NULL;
 }
 
+/* The name of the link that listens there, as the comment gives it. */
+static const char *find_name(const struct elem *const *elems, size_t count, const char *otherwise)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (elems[i]->set.type == SET_SERVICES && elems[i]->comment)
+			return elems[i]->comment;
+	}
+	return otherwise;
+}
+
 static const struct elem *const *find_slots(const struct elem *const *elems, size_t count, size_t *ret_count)
 {
 	size_t first = 0, end;
@@ -196,7 +206,7 @@ static void recover_slots(const struct elem *const *slots, size_t count, const s
 {
 	plan->shard = count ? slots[0]->set.shard : 0;
 	plan->slots.owner = xcalloc(count + 1, sizeof(*plan->slots.owner));
-	if (!fit_rule(slots, count, rule))
+	if (!rule || !fit_rule(slots, count, rule))
 		return;
 	plan->slots.base = rule->offset;
 	plan->slots.count = rule->modulus;
@@ -291,7 +301,7 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 		plan.affinity_s = remember->seconds;
 		plan.affinity_map = remember->shard;
 	}
-	plan.name = xstrdup(conf->name);
+	plan.name = xstrdup(find_name(elems, end - first, conf->name));
 	plan.endpoints = recover_endpoints(elems, end - first);
 	slots = find_slots(elems, end - first, &n_slots);
 	recover_slots(slots, n_slots, rule, &plan);

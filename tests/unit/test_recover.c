@@ -138,7 +138,8 @@ static void what_is_not_there_is_not_recovered(void **state)
 	ruleset_clear(&kernel);
 }
 
-/* But for the balance, which the slots were made for; what had to change is the diff's to find. */
+/* Of the policy, only the balance is the kernel's: the slots were made for it. What had to change is the diff's to
+ * find. */
 static void the_configuration_comes_first(void **state)
 {
 	struct link_conf old = conf_of("9000", "old"), new = conf_of("9000", "new");
@@ -150,7 +151,7 @@ static void the_configuration_comes_first(void **state)
 	new.masquerade = MASQUERADE_NEVER;
 	compile_link(&plan, 1, &kernel);
 	assert_true(recover(&kernel, &new, &got));
-	assert_string_equal(got.name, "new");
+	assert_string_equal(got.name, "old");
 	assert_int_equal(got.balance, BALANCE_ROUNDROBIN);
 	assert_int_equal(got.masquerade, MASQUERADE_NEVER);
 	assert_string_equal(got.endpoints->items[0].id, "a");
