@@ -21,6 +21,8 @@ enum on_remove { ON_REMOVE_DRAIN, ON_REMOVE_RESET };
 
 #define HOLD_FOR_DEFAULT_MS 10000
 #define RETRY_DEFAULT_S 1
+#define MIN_HEALTHY_DEFAULT 50
+#define LOSS_HOLD_DEFAULT_MS 30000
 
 const char *balance_name(enum balance balance);
 const char *masquerade_name(enum masquerade masquerade);
@@ -47,7 +49,9 @@ struct link_conf {
 	uint32_t affinity_s; /* 0 = off */
 	enum on_remove on_remove;
 	uint32_t drain_for_ms; /* 0: for as long as they live */
-	char *origin;	       /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
+	uint8_t min_healthy;   /* percent; 0: no answer is a mass loss */
+	uint32_t loss_hold_ms;
+	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 
 struct ambassador_conf {

@@ -15,6 +15,7 @@
 #define KEY_LATER 1U	   /* known, but of a later version: refused by name */
 #define KEY_IN_DEFAULTS 2U /* may stand in "defaults" too */
 #define KEY_TRUTH 4U	   /* takes true and false */
+#define KEY_NUMBER 8U	   /* may be a number in the file */
 
 struct key {
 	const char *name;

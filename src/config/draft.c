@@ -10,8 +10,11 @@
 
 void draft_begin(struct draft *draft, struct arena *arena, const char *netns)
 {
-	*draft = (struct draft){.arena = arena,
-				.defaults = {.hold_for_ms = HOLD_FOR_DEFAULT_MS, .retry_s = RETRY_DEFAULT_S}};
+	*draft = (struct draft){.arena = arena};
+	draft->defaults.hold_for_ms = HOLD_FOR_DEFAULT_MS;
+	draft->defaults.min_healthy = MIN_HEALTHY_DEFAULT;
+	draft->defaults.loss_hold_ms = LOSS_HOLD_DEFAULT_MS;
+	draft->defaults.retry_s = RETRY_DEFAULT_S;
 	draft_add_ambassador(draft, netns,
 			     netns ? arena_printf(&draft->scratch, "--netns %s", netns) : "the daemon's own namespace");
 }

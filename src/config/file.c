@@ -50,13 +50,16 @@ static int read_text(struct reader *reader, const char *where, const cJSON *valu
 	return 0;
 }
 
-/* The value of a link's key as text; a truth value may stand without quotes where the key takes one. */
+/* The value of a link's key as text; a truth value or a number may stand without quotes where the key takes one. */
 static int read_value(struct reader *reader, const struct key *key, const char *where, const cJSON *value, char **ret,
 		      struct error *err)
 {
-	if (!(key->flags & KEY_TRUTH) || !cJSON_IsBool(value))
+	if ((key->flags & KEY_TRUTH) && cJSON_IsBool(value))
+		*ret = arena_strdup(reader->draft->arena, cJSON_IsTrue(value) ? "true" : "false");
+	else if ((key->flags & KEY_NUMBER) && cJSON_IsNumber(value))
+		*ret = arena_printf(reader->draft->arena, "%.10g", value->valuedouble);
+	else
 		return read_text(reader, where, value, key->values, ret, err);
-	*ret = arena_strdup(reader->draft->arena, cJSON_IsTrue(value) ? "true" : "false");
 	return 0;
 }
 

@@ -234,6 +234,21 @@ static int set_drain_for(const struct key *key, struct link_conf *link, char *te
 	return 0;
 }
 
+static int set_loss_hold(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	return parse_duration(text, &link->loss_hold_ms) < 0 ? refuse_value(key, text, err) : 0;
+}
+
+static int set_min_healthy(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	uint64_t percent;
+
+	if (number_parse(text, 0, 100, &percent) < 0)
+		return refuse_value(key, text, err);
+	link->min_healthy = (uint8_t)percent;
+	return 0;
+}
+
 const struct key top_keys[] = {
 	{"registry", REGISTRY_FORM, "none", "the registry of links that name none", 0, NULL},
 	{"registries", REGISTRIES_FORM, "none", "registries that links choose by name", 0, NULL},
@@ -280,8 +295,9 @@ const struct key link_keys[] = {
 	 set_on_remove},
 	{"drain_for", "off, or " DURATION_FORM, "off", "after it a draining connection is reset", KEY_IN_DEFAULTS,
 	 set_drain_for},
-	{"min_healthy", "percent", "50", "an answer that loses more at once waits for loss_hold", KEY_LATER, NULL},
-	{"loss_hold", "duration", "30s", "how long such an answer waits", KEY_LATER, NULL},
+	{"min_healthy", "0 to 100", "50", "percent; if an answer leaves fewer, the lost stay for loss_hold",
+	 KEY_IN_DEFAULTS | KEY_NUMBER, set_min_healthy},
+	{"loss_hold", DURATION_FORM, "30s", "how long they stay; 0s: not at all", KEY_IN_DEFAULTS, set_loss_hold},
 	{"check", "\"tcp\" or an object", "off", "active probe, made from the namespace", KEY_LATER, NULL},
 	{"eject", "an object", "off", "passive: refused or unanswered connections seen", KEY_LATER, NULL},
 	{"on_all_down", "serve, empty", "serve", "every endpoint fails its checks: use all, or none", KEY_LATER, NULL},

@@ -475,6 +475,36 @@ static void what_becomes_of_connections_of_a_removed_endpoint(void **state)
 	refuse_link(-EINVAL, "80=web,drain_for=0s", "drain_for: '0s' is not accepted");
 }
 
+static void when_a_loss_is_held(void **state)
+{
+	struct config *config = load_good(&(struct said){
+		.file = "{'registry': 'file:f', 'defaults': {'min_healthy': 30}, 'links': ["
+			"{'listen': '1', 'service': 'a'}, {'listen': '2', 'service': 'b', 'min_healthy': '100'}]}",
+		.links = {"3=c,loss_hold=0s", "4=d,min_healthy=0,loss_hold=2m"}});
+	const struct link_conf *links = config->ambassadors[0].links;
+
+	(void)state;
+	assert_int_equal(links[0].min_healthy, 30);
+	assert_int_equal(links[0].loss_hold_ms, 30000);
+	assert_int_equal(links[1].min_healthy, 100);
+	assert_int_equal(links[2].min_healthy, 30);
+	assert_int_equal(links[2].loss_hold_ms, 0);
+	assert_int_equal(links[3].min_healthy, 0);
+	assert_int_equal(links[3].loss_hold_ms, 120000);
+	config_free(config);
+	config = load_good(&(struct said){.registry = "file:f", .links = {"1=a"}});
+	assert_int_equal(only_link(config)->min_healthy, 50);
+	config_free(config);
+	refuse_link(-EINVAL, "80=web,min_healthy=101", "min_healthy: '101' is not accepted: expected 0 to 100");
+	refuse_link(-EINVAL, "80=web,min_healthy=-1", "min_healthy: '-1' is not accepted");
+	refuse_link(-EINVAL, "80=web,min_healthy=", "min_healthy: '' is not accepted");
+	refuse_link(-EINVAL, "80=web,loss_hold=30", "loss_hold: '30' is not accepted");
+	refuse_file(-EINVAL, "{'links': [{'listen': '80', 'service': 'web', 'min_healthy': 49.5}]}",
+		    "nuncio.json: links[0].min_healthy: '49.5' is not accepted");
+	refuse_file(-EINVAL, "{'links': [{'listen': '80', 'service': 'web', 'loss_hold': 30}]}",
+		    "nuncio.json: links[0].loss_hold");
+}
+
 static void link_strings_are_refused(void **state)
 {
 	(void)state;
@@ -508,7 +538,10 @@ static void link_strings_are_refused(void **state)
 static void later_keys_are_refused_by_name(void **state)
 {
 	static const char *const keys[] = {
-		"min_healthy", "loss_hold", "check", "eject", "on_all_down", "slow_start",
+		"check",
+		"eject",
+		"on_all_down",
+		"slow_start",
 	};
 
 	(void)state;
@@ -816,6 +849,7 @@ int main(void)
 		cmocka_unit_test(any_service_will_do_with_a_name),
 		cmocka_unit_test(what_an_empty_link_does),
 		cmocka_unit_test(what_becomes_of_connections_of_a_removed_endpoint),
+		cmocka_unit_test(when_a_loss_is_held),
 		cmocka_unit_test(link_strings_are_refused),
 		cmocka_unit_test(later_keys_are_refused_by_name),
 		cmocka_unit_test(syntax_errors_have_their_line),
