@@ -39,6 +39,8 @@ struct link {
 	uint64_t empty_since; /* uv_hrtime(); 0: some endpoint serves */
 	bool keeping;	      /* the registry has none, and the last known ones stay */
 	struct leavers leavers;
+	bool redirected; /* what it has are another service's endpoints */
+	struct loss loss;
 	char *error; /* why the kernel does not have the last change */
 	UT_hash_handle hh;
 };
@@ -99,9 +101,16 @@ void link_free(struct ambassador *ambassador, struct link *link);
 /*
  * The endpoints that a link is to have, with a reference: what the answer of its registry means for it. Where there is
  * no answer yet, and where the link is to keep what it has when the registry names none, they are those that the kernel
- * holds.
+ * holds; and while a mass loss is held, some of those. To be followed by link_endpoints_settled() when it has them.
  */
 const struct endpoints *link_endpoints(struct link *link);
+void link_endpoints_settled(struct link *link);
+
+/* How long endpoints that the registry lost stay; 0: none do. */
+uint32_t link_held_seconds(const struct link *link);
+
+/* What the registry said last; borrowed, NULL before the first answer. */
+const struct endpoints *link_answer(const struct link *link);
 
 /* Shards: which slot map serves how many links; affinities: which numbers of affinity maps are taken. */
 struct shards *shards_of(struct ambassador *ambassador, const struct listen *listen);

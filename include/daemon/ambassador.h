@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "balance/loss.h"
 #include "balance/plan.h"
 #include "base/error.h"
 #include "catalog/catalog.h"
@@ -19,6 +20,7 @@ struct ambassador;
 
 struct ambassador_options {
 	bool dry_run;	  /* ask the kernel, change nothing, print what would be sent */
+	bool once;	  /* nobody will be there to end what only lasts for a while */
 	bool share_table; /* let others change the table, and repair it; as on a kernel that knows no ownership */
 };
 
@@ -64,10 +66,13 @@ struct link_status {
 	const struct departed *departed;
 	size_t n_departed;
 	uint32_t serving, slots;
-	bool installed;	   /* the kernel has it */
-	bool holding;	   /* it has no endpoints, and keeps TCP's SYNs back */
-	bool keeping;	   /* the registry has no endpoints, and the last known ones stay */
-	bool stale;	   /* the registry is silent; the endpoints are the last known ones */
+	bool installed;			/* the kernel has it */
+	bool holding;			/* it has no endpoints, and keeps TCP's SYNs back */
+	bool keeping;			/* the registry has no endpoints, and the last known ones stay */
+	const struct loss *loss;	/* what is held of a mass loss ... */
+	uint32_t held_seconds;		/* ... for how long still ... */
+	const struct endpoints *answer; /* ... because the registry names these only; NULL: no answer yet */
+	bool stale;			/* the registry is silent; the endpoints are the last known ones */
 	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
 };
 

@@ -128,6 +128,7 @@ static int configure_link(struct ambassador *ambassador, const struct link_conf 
 	link_mark_dirty(link);
 	if (!resubscribe)
 		return 0;
+	link->redirected = link->installed;
 	catalog_unsubscribe(ambassador->catalog, &link->subscription);
 	return catalog_subscribe(ambassador->catalog, conf->registry, conf->service, &link->subscription, err);
 }

@@ -56,7 +56,7 @@ static void on_hold_over(uv_timer_t *timer)
 	struct ambassador *ambassador = timer->data;
 
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
-		if (link->installed && link->plan.hold)
+		if (link->installed && (link->plan.hold || link->loss.held))
 			link_mark_dirty(link);
 	}
 }

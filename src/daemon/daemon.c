@@ -37,6 +37,7 @@ static struct ambassador *new_ambassador(struct daemon *daemon, const struct amb
 {
 	struct ambassador_options options = {
 		.dry_run = daemon->options->dry_run,
+		.once = daemon->options->once,
 		.share_table = daemon->options->share_table,
 	};
 

@@ -1,20 +1,118 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+#include <time.h>
+
 #include "base/log.h"
 #include "daemon/ambassador-state.h"
 
-const struct endpoints *link_endpoints(struct link *link)
+static uint64_t now_ms(void)
 {
-	const struct endpoints *endpoints =
-		link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
-	bool keep = endpoints && !endpoints->count && link->conf->on_empty == ON_EMPTY_KEEP && link->installed &&
+	return uv_hrtime() / 1000000;
+}
+
+/* An answer without endpoints, where the link is to keep the last known ones. */
+static bool is_to_keep(struct link *link, const struct endpoints *answer)
+{
+	bool keep = answer && !answer->count && link->conf->on_empty == ON_EMPTY_KEEP && link->installed &&
 		    link->plan.slots.count;
 
 	if (keep && !link->keeping)
 		log_warning(
 			"link %s: the registry names no endpoint any more; the last known ones stay (on_empty=keep)",
 			link->conf->name);
-	link->keeping = keep;
-	if (endpoints && !keep)
-		return endpoints_ref(endpoints);
+	return keep;
+}
+
+/*
+ * Does what the link has come from the service that it leads to? After a restart only its name tells, which is the
+ * service's where none was given.
+ */
+static bool has_service_before(const struct link *link)
+{
+	return link->installed && !link->redirected && strcmp(link->plan.name, link->conf->name) == 0;
+}
+
+static void log_loss(const struct link *link, uint64_t left_ms)
+{
+	time_t until = time(NULL) + (time_t)((left_ms + 999) / 1000);
+	char text[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&until, &tm))
+		strftime(text, sizeof(text), "%H:%M:%SZ", &tm);
+	log_warning("link %s: the registry names %u endpoint%s where there were %u, less than min_healthy=%u percent;"
+		    " the %u that it lost stay until %s (loss_hold)",
+		    link->conf->name, link->loss.left, link->loss.left == 1 ? "" : "s", link->loss.before,
+		    link->conf->min_healthy, link->loss.held, text);
+}
+
+/* Says once that a loss is held, and once how that ended. */
+static void note_loss(const struct link *link, uint32_t held_before, const struct endpoints *answer)
+{
+	const struct loss *loss = &link->loss;
+
+	if (loss->held) {
+		uint64_t left_ms = loss_left_ms(loss, link->conf, now_ms());
+
+		if (!held_before)
+			log_loss(link, left_ms);
+		ambassador_hold_for(link->ambassador, left_ms);
+	} else if (held_before && !answer->count) {
+		log_notice("link %s: the registry names no endpoint any more; the %u that were held go (on_empty)",
+			   link->conf->name, held_before);
+	} else if (held_before && loss->held_since_ms) {
+		log_warning("link %s: loss_hold is over; the %u endpoints that were held go", link->conf->name,
+			    held_before);
+	} else if (held_before) {
+		log_notice("link %s: the registry names enough endpoints again; none is held any more",
+			   link->conf->name);
+	}
+}
+
+/* With a reference. */
+static const struct endpoints *without_mass_loss(struct link *link, const struct endpoints *answer)
+{
+	bool applies = answer->count && !link->ambassador->options.once && has_service_before(link);
+	uint32_t held_before = link->loss.held;
+	const struct endpoints *endpoints;
+
+	if (applies) {
+		endpoints = loss_apply(&link->loss, link->conf, link->plan.endpoints, answer, now_ms());
+	} else {
+		endpoints = endpoints_ref(answer);
+		link->loss = (struct loss){0};
+	}
+	note_loss(link, held_before, answer);
+	return endpoints;
+}
+
+const struct endpoints *link_endpoints(struct link *link)
+{
+	const struct endpoints *answer = link_answer(link);
+
+	link->keeping = is_to_keep(link, answer);
+	if (answer && !link->keeping)
+		return without_mass_loss(link, answer);
+	if (answer)
+		link->loss = (struct loss){0}; /* on_empty decides */
 	return link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
+}
+
+const struct endpoints *link_answer(const struct link *link)
+{
+	return link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
+}
+
+uint32_t link_held_seconds(const struct link *link)
+{
+	uint64_t left_ms = link->loss.held ? loss_left_ms(&link->loss, link->conf, now_ms()) : 0;
+
+	return (uint32_t)((left_ms + 999) / 1000);
+}
+
+void link_endpoints_settled(struct link *link)
+{
+	if (link_answer(link))
+		link->redirected = false;
+	loss_settle(&link->loss);
 }

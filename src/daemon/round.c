@@ -309,6 +309,7 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 	link->installed = member->wanted;
 	link->plan = member->next;
 	member->next = (struct link_plan){0};
+	link_endpoints_settled(link);
 	if (!member->wanted)
 		link_free(ambassador, link);
 }

@@ -63,6 +63,19 @@ static const char *endpoint_reason(enum standing standing)
 	return "";
 }
 
+static bool is_held(const struct link_status *status, const struct endpoint *endpoint)
+{
+	return status->loss->held && status->answer && !loss_is_named(status->answer, endpoint);
+}
+
+static void add_held_reason(cJSON *object, uint32_t seconds)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "gone from the registry; held for %u s more", seconds);
+	cJSON_AddStringToObject(object, "reason", text);
+}
+
 static cJSON *describe_endpoint(const struct link_status *status, uint32_t index)
 {
 	const struct endpoint *endpoint = &status->endpoints->items[index];
@@ -76,7 +89,10 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	if (endpoint->zone)
 		cJSON_AddStringToObject(object, "zone", endpoint->zone);
 	cJSON_AddStringToObject(object, "state", endpoint_state(status->standing[index]));
-	cJSON_AddStringToObject(object, "reason", endpoint_reason(status->standing[index]));
+	if (is_held(status, endpoint))
+		add_held_reason(object, status->held_seconds);
+	else
+		cJSON_AddStringToObject(object, "reason", endpoint_reason(status->standing[index]));
 	cJSON_AddNumberToObject(object, "connections", (double)status->connections[index]);
 	cJSON_AddNumberToObject(object, "retried", (double)status->refusals[index]);
 	if (status->live)
@@ -105,7 +121,25 @@ static const char *link_state(const struct link_status *status)
 {
 	if (!status->serving)
 		return status->holding ? "holding" : "empty";
-	return status->stale || status->keeping ? "stale" : "serving";
+	return status->stale || status->keeping || status->loss->held ? "stale" : "serving";
+}
+
+/* Why it is stale, or not in the kernel. */
+static void add_link_reason(cJSON *object, const struct link_status *status)
+{
+	char text[160];
+
+	if (status->error) {
+		cJSON_AddStringToObject(object, "reason", status->error);
+	} else if (status->keeping) {
+		cJSON_AddStringToObject(object, "reason", "the registry names no endpoint; the last known ones stay");
+	} else if (status->loss->held) {
+		snprintf(text, sizeof(text),
+			 "the registry names %u endpoint%s where there were %u; the %u that it lost stay for %u s more",
+			 status->loss->left, status->loss->left == 1 ? "" : "s", status->loss->before,
+			 status->loss->held, status->held_seconds);
+		cJSON_AddStringToObject(object, "reason", text);
+	}
 }
 
 static void write_link(void *context, const struct link_status *status)
@@ -123,10 +157,7 @@ static void write_link(void *context, const struct link_status *status)
 	cJSON_AddStringToObject(object, "registry", status->conf->registry);
 	cJSON_AddStringToObject(object, "balance", balance_name(status->conf->balance));
 	cJSON_AddStringToObject(object, "state", link_state(status));
-	if (status->error)
-		cJSON_AddStringToObject(object, "reason", status->error);
-	else if (status->keeping)
-		cJSON_AddStringToObject(object, "reason", "the registry names no endpoint; the last known ones stay");
+	add_link_reason(object, status);
 	cJSON_AddBoolToObject(object, "installed", status->installed);
 	cJSON_AddNumberToObject(object, "slots", status->slots);
 	endpoints = cJSON_AddArrayToObject(object, "endpoints");

@@ -131,7 +131,7 @@ def test_route_localnet_is_not_needed_for_vips(web):
 @pytest.mark.lab(client=True)
 def test_route_localnet_follows_a_new_way_out(web):
     """An endpoint that appears behind another interface is reached too."""
-    daemon = web.start("--link", "9000=web")
+    daemon = web.start("--link", "9000=web,loss_hold=0s")
     web.client.serve("far", addresses=["10.78.0.2:8080"])
     with daemon.logs(r"link web:.*\+far"):
         web.registry.write({"web": [{"id": "far", "host": "10.78.0.2", "port": 8080}]})

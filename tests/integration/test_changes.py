@@ -58,7 +58,7 @@ def test_a_thousand_changes_under_load(lab):
             pool.append(record)
     churn = Churn(pool, int(os.environ.get("NUNCIO_SEED", "1")))
     lab.registry.write({"web": churn.records()})
-    daemon = lab.start("--link", "9000=web")
+    daemon = lab.start("--link", "9000=web,loss_hold=0s")
     hammer = lab.app.start_hammer("127.0.0.1:9000")
     hammer.wait_for_more()
     for n in range(1000):

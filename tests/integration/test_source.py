@@ -134,7 +134,7 @@ def test_the_table_grows_under_load_and_stays(lab):
         lab.serve(port=port)
         endpoints += [record | {"id": f"{record['id']}-{port}"} for record in lab.endpoints(port=port)]
     lab.registry.write({"web": endpoints[:2]})
-    daemon = lab.start("--link", "9000=web,balance=source")
+    daemon = lab.start("--link", "9000=web,balance=source,loss_hold=0s")
     hammer = lab.app.start_hammer("127.0.0.1:9000", concurrency=2)
     for count, size in [(2, 512), (10, 512), (11, 8192), (12, 8192), (2, 8192)]:
         hammer.wait_for_more()

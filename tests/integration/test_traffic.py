@@ -158,7 +158,7 @@ def test_the_lowest_priority_serves(lab):
     lab.serve()
     first, second, third = lab.endpoints()
     lab.registry.write({"web": [first | {"priority": 1}, second | {"priority": 1}, third | {"priority": 2}]})
-    daemon = lab.start("--link", "9000=web")
+    daemon = lab.start("--link", "9000=web,loss_hold=0s")
     assert lab.app.hammer("127.0.0.1:9000", count=100)["by"] == {"b1": 50, "b2": 50}
     with daemon.logs("link web:"):
         lab.registry.write({"web": [third | {"priority": 2}]})
