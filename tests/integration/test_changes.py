@@ -296,7 +296,8 @@ def test_ten_thousand_links(lab):
     lab.registry.write(services)
     config = lab.path / "nuncio.json"
     definitions = ",".join(f'{{"listen": "127.1.{n // 250}.{n % 250}:80", "service": "s{n}"}}' for n in range(10_000))
-    config.write_text(f'{{"registry": "{lab.registry.uri}", "links": [{definitions}]}}')
+    defaults = '"defaults": {"loss_hold": "0s"}'
+    config.write_text(f'{{"registry": "{lab.registry.uri}", {defaults}, "links": [{definitions}]}}')
     daemon = lab.start("-c", config, registry=False, wait=False)
     daemon.wait_for_log(r"\bready\b", timeout=30)
     memory = daemon.memory_kib()
