@@ -27,8 +27,8 @@ def test_the_lost_endpoints_stay(web):
     lose(web, daemon)
     assert web.app.hammer("127.0.0.1:9000", count=300)["by"] == {"b1": 100, "b2": 100, "b3": 100}
     link = daemon.links()["web"]
-    assert re.fullmatch("the registry names 1 endpoint where there were 3; the 2 that it lost stay for 3[56]\\d\\d s more",
-                        link["reason"])
+    lost = r"the registry names 1 endpoint where there were 3; the 2 that it lost stay for 3[56]\d\d s more"
+    assert re.fullmatch(lost, link["reason"])
     reasons = [endpoint["reason"] for endpoint in link["endpoints"]]
     assert reasons[0] == "serving"
     assert all(re.fullmatch(r"gone from the registry; held for 3[56]\d\d s more", reason) for reason in reasons[1:])
