@@ -18,6 +18,12 @@ int netlink_open(int family, struct mnl_socket **ret, struct error *err);
  */
 int netlink_request(struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb_t callback, void *context);
 
+/*
+ * Sends requests that stand one behind the other, many in a system call, and waits until all are carried out. Returns
+ * 0, or the first error other than `ignored`. Sequence numbers and the flag for an answer are set here.
+ */
+int netlink_send_all(struct mnl_socket *socket, void *requests, size_t length, int ignored);
+
 /* How often a dump that was interrupted is begun again. */
 #define NETLINK_DUMP_TRIES 10
 

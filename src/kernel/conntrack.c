@@ -116,7 +116,7 @@ static bool add_deletion(struct flows *flows, const struct nlmsghdr *flow)
 	}
 	header = mnl_nlmsg_put_header(flows->deletions + flows->deletions_used);
 	header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	header->nlmsg_flags = NLM_F_REQUEST;
 	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
 	general->nfgen_family = from->nfgen_family;
 	general->version = NFNETLINK_V0;
@@ -171,7 +171,6 @@ static void read_attribute(const struct nlattr *attr, struct tuple *original, st
 		break;
 	case CTA_STATUS:
 		flow->replied = ntohl(mnl_attr_get_u32(attr)) & IPS_SEEN_REPLY;
-		flow->translated = ntohl(mnl_attr_get_u32(attr)) & IPS_DST_NAT;
 		break;
 	case CTA_PROTOINFO:
 		flow->tcp_state = read_tcp_state(attr);
@@ -208,6 +207,7 @@ static int on_flow(const struct nlmsghdr *header, void *context)
 	flow.client = original.source;
 	flow.listen = (struct listen){.protocol = original.protocol, .at = original.destination};
 	flow.endpoint = reply.source;
+	flow.translated = !ip_port_equal(&flow.endpoint, &flow.listen.at);
 	if (!passes(listing->filter, &flow) || !listing->choose(listing->context, &flow))
 		return MNL_CB_OK;
 	if (add_deletion(flows, header)) {
@@ -281,15 +281,11 @@ int conntrack_list(struct conntrack *conntrack, const struct flow_filter *filter
 
 int conntrack_delete(struct conntrack *conntrack, const struct flows *flows, struct error *err)
 {
-	for (size_t at = 0; at < flows->deletions_used;) {
-		struct nlmsghdr *header = (struct nlmsghdr *)(void *)(flows->deletions + at);
-		int code;
+	/* ENOENT: it ended by itself. */
+	int code = netlink_send_all(conntrack->socket, flows->deletions, flows->deletions_used, -ENOENT);
 
-		at += header->nlmsg_len;
-		code = netlink_request(conntrack->socket, header, NULL, NULL);
-		if (code < 0 && code != -ENOENT) /* it ended by itself */
-			return fail(err, code, "cannot take flows out of conntrack: %s", strerror(-code));
-	}
+	if (code < 0)
+		return fail(err, code, "cannot take flows out of conntrack: %s", strerror(-code));
 	return 0;
 }
 

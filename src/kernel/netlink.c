@@ -57,3 +57,56 @@ int netlink_request(struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb_
 	}
 	return 0;
 }
+
+/* Requests in one system call: an error of each fits into the socket's receive buffer. */
+#define REQUESTS_PER_SEND 64
+
+/* Errors that are in the way to the answer with this sequence number, which ends it. */
+static int await_answer(struct mnl_socket *socket, uint32_t sequence, int ignored)
+{
+	_Alignas(struct nlmsghdr) char buffer[RECEIVE_BYTES];
+	int code = 0;
+
+	for (;;) {
+		int length = (int)mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+		const struct nlmsghdr *header = (const struct nlmsghdr *)(const void *)buffer;
+
+		if (length < 0 && errno == EINTR)
+			continue;
+		if (length < 0)
+			return -errno;
+		for (; mnl_nlmsg_ok(header, length); header = mnl_nlmsg_next(header, &length)) {
+			const struct nlmsgerr *answer = mnl_nlmsg_get_payload(header);
+
+			if (header->nlmsg_type != NLMSG_ERROR)
+				continue;
+			if (code == 0 && answer->error != ignored)
+				code = answer->error;
+			if (header->nlmsg_seq == sequence)
+				return code;
+		}
+	}
+}
+
+int netlink_send_all(struct mnl_socket *socket, void *requests, size_t length, int ignored)
+{
+	char *at = requests, *end = at + length;
+	int code = 0;
+
+	while (code == 0 && at < end) {
+		char *first = at;
+		struct nlmsghdr *last = NULL;
+
+		for (unsigned int count = 0; count < REQUESTS_PER_SEND && at < end; count++) {
+			last = (struct nlmsghdr *)(void *)at;
+			last->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
+			last->nlmsg_seq = next_sequence();
+			at += last->nlmsg_len;
+		}
+		last->nlmsg_flags |= NLM_F_ACK;
+		if (mnl_socket_sendto(socket, first, (size_t)(at - first)) < 0)
+			return -errno;
+		code = await_answer(socket, last->nlmsg_seq, ignored);
+	}
+	return code;
+}

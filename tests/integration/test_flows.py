@@ -210,7 +210,7 @@ def test_reset_tells_an_idle_reader(lab, link, target, family, gateway, others):
         client.recv(10)
     assert ended.type is (ConnectionResetError if gateway else ConnectionAbortedError)
     removed = lab.backends[0].v6 if family == 6 else lab.backends[0].v4
-    assert removed not in [flow.endpoint for flow in flows(lab.app, port=target[1], family=family)]
+    wait_until(lambda: removed not in [flow.endpoint for flow in flows(lab.app, port=target[1], family=family)])
     if kept:
         assert works(*kept)
     # Nor is anything left in conntrack that would be in the way of the client's port.
