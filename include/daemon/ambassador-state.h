@@ -86,6 +86,7 @@ struct ambassador {
 	uv_timer_t *drain;	/* until the first endpoint's drain_for is over */
 	uv_timer_t *presence;	/* is the namespace still there? */
 	uv_timer_t *settle;	/* the namespace has changed, and may go on changing */
+	uv_timer_t *patrol;	/* what the kernel tells nobody of */
 	uv_poll_t *watch;	/* interfaces, addresses and routes */
 	uv_poll_t *table_watch; /* where the table is not owned: what others do to it */
 };

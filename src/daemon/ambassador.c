@@ -23,6 +23,9 @@
 /* How long changes of the namespace are let run before they are looked at. */
 #define SETTLE_MS 100
 
+/* How often the footprint is looked at without an occasion: the kernel tells nobody that route_localnet was set. */
+#define PATROL_MS 10000
+
 #define RETRY_FIRST_MS 250
 #define RETRY_LAST_MS 30000
 
@@ -136,6 +139,13 @@ static void on_presence(uv_timer_t *timer)
 		leave_namespace(ambassador);
 }
 
+static void on_patrol(uv_timer_t *timer)
+{
+	struct ambassador *ambassador = timer->data;
+
+	ambassador->footprint_dirty |= ambassador->nft && ambassador->footprint.n_interfaces;
+}
+
 struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
 				  struct ambassador_options options)
 {
@@ -162,6 +172,9 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 		uv_timer_start(ambassador->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
 	ambassador->settle = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
 	uv_timer_init(loop, ambassador->settle);
+	ambassador->patrol = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
+	uv_timer_init(loop, ambassador->patrol);
+	uv_timer_start(ambassador->patrol, on_patrol, PATROL_MS, PATROL_MS);
 	return ambassador;
 }
 
@@ -176,6 +189,7 @@ void ambassador_free(struct ambassador *ambassador)
 	uv_close((uv_handle_t *)ambassador->drain, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->presence, on_handle_closed);
 	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
+	uv_close((uv_handle_t *)ambassador->patrol, on_handle_closed);
 	footprint_clear(&ambassador->footprint);
 	for (size_t i = 0; i < ARRAY_SIZE(ambassador->shards); i++) {
 		free(ambassador->shards[i].used);
@@ -346,8 +360,8 @@ int ambassador_cleanup_netns(const char *netns, struct error *err)
 {
 	struct nft *nft = NULL;
 	struct net *net = NULL;
-	struct opening opening = {.nft = &nft, .net = &net, .err = err};
-	int fd = netns_open(netns, err), code;
+	int fd = netns_open(netns, err), lock = -1, code;
+	struct opening opening = {.nft = &nft, .net = &net, .lock = &lock, .err = err};
 
 	if (fd < 0)
 		return fd;
@@ -356,6 +370,8 @@ int ambassador_cleanup_netns(const char *netns, struct error *err)
 		code = clean_namespace(nft, net, err);
 	net_close(net);
 	nft_close(nft);
+	if (lock >= 0)
+		close(lock);
 	close(fd);
 	return code;
 }

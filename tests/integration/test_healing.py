@@ -90,3 +90,22 @@ def test_flushed_again_and_again_under_load(web):
         web.app.run("nft", "flush ruleset")
         hammer.wait_for_more(20)
     assert hammer.stop()["failed"] == 0
+
+
+@pytest.mark.slow
+def test_route_localnet_that_was_switched_off_comes_back(web):
+    """The kernel tells nobody, so it takes until the next patrol."""
+    web.start(*LINKS)
+    setting = "net/ipv4/conf/eth0/route_localnet"
+    web.app.sysctl(setting, 0)
+    assert not web.app.reaches("127.0.0.1:9000")
+    wait_until(lambda: web.app.sysctl(setting) == "1", 20)
+    assert web.app.reaches("127.0.0.1:9000")
+
+
+def test_cleanup_beside_a_nuncio_that_shares_its_table(web):
+    web.start(*LINKS, "--share-table")
+    before = content(web)
+    done = web.nuncio("cleanup")
+    assert done.returncode == 4 and "another nuncio" in done.stderr, done.stderr
+    assert content(web) == before
