@@ -37,7 +37,7 @@ void leavers_note(struct leavers *leavers, const struct link_plan *old, const st
 const struct leaver *leavers_find(const struct leavers *leavers, const struct ip_port *at);
 const struct leaver *leavers_add(struct leavers *leavers, const struct ip_port *at, const char *id, uint64_t now);
 
-/* Drops those that left at this time or before. */
-void leavers_drop(struct leavers *leavers, uint64_t since);
+/* Drops those that have drained for this time (ns). */
+void leavers_drop(struct leavers *leavers, uint64_t now, uint64_t time);
 
 #endif

@@ -54,8 +54,8 @@ void leavers_note(struct leavers *leavers, const struct link_plan *old, const st
 	}
 }
 
-void leavers_drop(struct leavers *leavers, uint64_t since)
+void leavers_drop(struct leavers *leavers, uint64_t now, uint64_t time)
 {
-	while (leavers->count && leavers->items[0].since <= since)
+	while (leavers->count && now - leavers->items[0].since >= time)
 		drop(leavers, 0);
 }

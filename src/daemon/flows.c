@@ -17,6 +17,33 @@
 /* After a listing that failed. */
 #define FAILED_MS 1000
 
+/* Draining */
+
+static uint64_t drain_time(const struct link *link)
+{
+	return link->conf->drain_for_ms * UINT64_C(1000000);
+}
+
+static bool is_drained(const struct link *link, const struct leaver *leaver, uint64_t now)
+{
+	return link->conf->drain_for_ms && now - leaver->since >= drain_time(link);
+}
+
+static void on_drained(uv_timer_t *timer);
+
+/* Sees to it that the timer ends no later than the time of the link's first leaver. */
+static void drain_until(struct ambassador *ambassador, const struct link *link)
+{
+	uint64_t passed, left;
+
+	if (!link->leavers.count || !link->conf || !link->conf->drain_for_ms)
+		return;
+	passed = (uv_hrtime() - link->leavers.items[0].since) / 1000000;
+	left = passed < link->conf->drain_for_ms ? link->conf->drain_for_ms - passed : 0;
+	if (!uv_is_active((uv_handle_t *)ambassador->drain) || uv_timer_get_due_in(ambassador->drain) > left)
+		uv_timer_start(ambassador->drain, on_drained, left + 1, 0);
+}
+
 /* Noting */
 
 static void note_look(struct flow_look *look, uint16_t listen_port, uint16_t endpoint_port)
@@ -62,8 +89,6 @@ static void note_departures(struct ambassador *ambassador, const struct link *li
 	free(served);
 	free(serves);
 }
-
-static void drain_until(struct ambassador *ambassador, const struct link *link);
 
 static void note_member(struct ambassador *ambassador, const struct member *member)
 {
@@ -128,45 +153,6 @@ void flows_note_everything(struct ambassador *ambassador)
 			note_flows(ambassador, &link->plan.listen, NULL,
 				   link->conf->on_remove == ON_REMOVE_RESET || link->conf->drain_for_ms);
 	}
-}
-
-/* Draining */
-
-static bool is_drained(const struct link *link, const struct leaver *leaver, uint64_t now)
-{
-	return link->conf->drain_for_ms && now - leaver->since >= link->conf->drain_for_ms * UINT64_C(1000000);
-}
-
-static void on_drained(uv_timer_t *timer)
-{
-	struct ambassador *ambassador = timer->data;
-	uint64_t now = uv_hrtime();
-
-	for (struct link *link = ambassador->links; link; link = link->hh.next) {
-		for (size_t i = 0; link->installed && link->conf && i < link->leavers.count; i++) {
-			if (is_drained(link, &link->leavers.items[i], now))
-				note_flows(ambassador, &link->plan.listen, &link->leavers.items[i].at, true);
-		}
-	}
-	flows_tend(ambassador);
-	for (struct link *link = ambassador->links; link; link = link->hh.next) {
-		if (link->conf && link->conf->drain_for_ms)
-			leavers_drop(&link->leavers, now - link->conf->drain_for_ms * UINT64_C(1000000));
-		drain_until(ambassador, link);
-	}
-}
-
-/* Sees to it that the timer ends no later than the time of the link's first leaver. */
-static void drain_until(struct ambassador *ambassador, const struct link *link)
-{
-	uint64_t passed, left;
-
-	if (!link->leavers.count || !link->conf || !link->conf->drain_for_ms)
-		return;
-	passed = (uv_hrtime() - link->leavers.items[0].since) / 1000000;
-	left = passed < link->conf->drain_for_ms ? link->conf->drain_for_ms - passed : 0;
-	if (!uv_is_active((uv_handle_t *)ambassador->drain) || uv_timer_get_due_in(ambassador->drain) > left)
-		uv_timer_start(ambassador->drain, on_drained, left + 1, 0);
 }
 
 /* Judging */
@@ -336,15 +322,15 @@ static void note_outcome(struct ambassador *ambassador, const struct sweep *swee
 	if (text_replace(&ambassador->flows_error, failure) && failure)
 		log_error("%s%s%s: clients may stay on endpoints that are gone", ambassador->netns, colon, failure);
 	if (!failure && sweep->flows.count)
-		log_info("%s%sendpoints that left: %u UDP flows ended, %u unanswered connects balanced anew, "
-			 "%u connections reset",
+		log_info("%s%sendpoints that left: UDP flows ended: %u, unanswered connects balanced anew: %u, "
+			 "connections reset: %u",
 			 ambassador->netns, colon, sweep->udp, sweep->unanswered, sweep->reset);
 }
 
 static void on_again(uv_timer_t *timer);
 
 /* What is due is looked at with what was looked at before, and is then what is looked at again. */
-static void look_at_all(struct ambassador *ambassador)
+static bool look_at_all(struct ambassador *ambassador)
 {
 	struct sweep sweep = {.ambassador = ambassador, .looks = ambassador->flows_again, .now = uv_hrtime()};
 	struct error err;
@@ -362,13 +348,39 @@ static void look_at_all(struct ambassador *ambassador)
 		ambassador->flows_again = ambassador->flows_due;
 		ambassador->flows_due = (struct flow_looks){0};
 	}
-	if (has_looks(&ambassador->flows_again))
+	if (has_looks(&ambassador->flows_again) || ambassador->resetter.n_challenged)
 		uv_timer_start(ambassador->look_again, on_again, code < 0 ? FAILED_MS : AGAIN_MS, 0);
+	return code == 0;
 }
 
 static void on_again(uv_timer_t *timer)
 {
 	look_at_all(timer->data);
+}
+
+/* Forgotten are those whose connections are gone; where conntrack could not be looked at, they are tried again. */
+static void on_drained(uv_timer_t *timer)
+{
+	struct ambassador *ambassador = timer->data;
+	uint64_t now = uv_hrtime();
+
+	for (struct link *link = ambassador->links; link; link = link->hh.next) {
+		for (size_t i = 0; link->installed && link->conf && i < link->leavers.count; i++) {
+			if (is_drained(link, &link->leavers.items[i], now))
+				note_flows(ambassador, &link->plan.listen, &link->leavers.items[i].at, true);
+		}
+	}
+	if (!ambassador->conntrack)
+		return;
+	if (!look_at_all(ambassador)) {
+		uv_timer_start(timer, on_drained, FAILED_MS, 0);
+		return;
+	}
+	for (struct link *link = ambassador->links; link; link = link->hh.next) {
+		if (link->conf && link->conf->drain_for_ms)
+			leavers_drop(&link->leavers, now, drain_time(link));
+		drain_until(ambassador, link);
+	}
 }
 
 void flows_tend(struct ambassador *ambassador)

@@ -48,7 +48,9 @@ static void endpoints_leave_and_come_back(void **state)
 	check_leavers(&leavers, "b@3");
 	step(&leavers, &plan, "a=10.0.0.1:80", 5);
 	check_leavers(&leavers, "b@3 c@5");
-	leavers_drop(&leavers, 4);
+	leavers_drop(&leavers, 6, 4); /* nothing happened before 0, and nothing is taken for that */
+	check_leavers(&leavers, "b@3 c@5");
+	leavers_drop(&leavers, 6, 3);
 	check_leavers(&leavers, "c@5");
 	assert_null(leavers_find(&leavers, &(struct ip_port){0}));
 	assert_ptr_equal(leavers_find(&leavers, &leavers.items[0].at), &leavers.items[0]);
