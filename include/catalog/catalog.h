@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "catalog/endpoints.h"
+#include "discovery/registry.h"
 
 struct catalog;
 struct service;
@@ -38,7 +39,7 @@ struct subscription {
 };
 
 /* Returns 0, or a negative errno where the registry's URI is wrong. An answer may be there at once. */
-int catalog_subscribe(struct catalog *catalog, const char *registry, const char *service,
+int catalog_subscribe(struct catalog *catalog, const struct registry_conf *registry, const char *service,
 		      struct subscription *subscription, struct error *err);
 void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscription);
 

@@ -12,6 +12,7 @@
 
 #include "base/addr.h"
 #include "base/error.h"
+#include "discovery/registry.h"
 
 enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
 enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
@@ -41,6 +42,7 @@ struct link_conf {
 	struct listen listen;
 	char *service;
 	char *registry; /* URI; a relative path in file: is relative to the working directory, wherever it was said */
+	const struct registry_conf *registry_conf; /* the same, with all that it takes to reach it */
 	enum balance balance;
 	enum masquerade masquerade;
 	enum on_empty on_empty;

@@ -37,7 +37,7 @@ struct ambassador_draft {
 
 struct registry_draft {
 	const char *name;
-	char *uri;
+	struct registry_conf conf; /* as the file says it */
 };
 
 struct draft {
@@ -59,8 +59,6 @@ void draft_end(struct draft *draft);
 /* The new ambassador is valid until the next one is added. */
 struct ambassador_draft *draft_add_ambassador(struct draft *draft, const char *netns, const char *origin);
 
-void draft_add_registry(struct draft *draft, const char *name, const char *uri);
-
 /* A link that starts from the defaults and belongs to nobody yet. */
 struct link_draft *draft_new_link(struct draft *draft, enum level level, const char *origin);
 
@@ -76,8 +74,11 @@ int draft_fail_key(const struct link_draft *link, const char *key, int code, str
  */
 int draft_add_link(struct ambassador_draft *ambassador, struct link_draft *link, struct error *err);
 
-/* The URI that is meant by the name of a registry, or by a URI itself. */
-int draft_resolve_registry(const struct draft *draft, char *text, char **ret_uri, struct error *err);
+/* registry.c: takes an entry of "registries"; the strings live in draft->arena. */
+void draft_add_registry(struct draft *draft, const char *name, const struct registry_conf *conf);
+
+/* registry.c: what is meant by the name of a registry, or by a URI itself, completed and checked. */
+int draft_resolve_registry(const struct draft *draft, char *text, const struct registry_conf **ret, struct error *err);
 
 /* file.c: reads the configuration file. Errors carry the file, and the line or the JSON path. */
 int draft_read_file(struct draft *draft, const char *path, struct error *err);

@@ -30,7 +30,7 @@ struct key {
 /* What is accepted, for the tables and for messages. */
 #define URI_FORM "a URI such as file:services.json"
 #define REGISTRY_FORM URI_FORM ", or a name in \"registries\""
-#define REGISTRIES_FORM "an object of NAME: {\"uri\": URI}"
+#define REGISTRIES_FORM "an object of NAME: {\"uri\": URI, ...}"
 #define NETNS_FORM "a name under /run/netns, a path, or pid:N"
 #define DEFAULTS_FORM "an object of link keys"
 #define LINKS_FORM "a list of {\"listen\": LISTEN, \"service\": NAME, ...}"

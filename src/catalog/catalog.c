@@ -25,7 +25,8 @@ struct service {
 };
 
 struct registry {
-	char *uri;
+	struct registry_conf conf;
+	char *identity;
 	struct source *source;
 	struct service *services;
 	const struct service *last; /* the last one answered for; NULL when there is none */
@@ -124,22 +125,37 @@ static void on_answer(void *context, const struct answer *answer)
 		notify(service);
 }
 
-static int find_registry(struct catalog *catalog, const char *uri, struct registry **ret, struct error *err)
+static void free_registry(struct registry *registry)
 {
+	source_close(registry->source);
+	registry_clear(&registry->conf);
+	free(registry->identity);
+	free(registry->logged_error);
+	free(registry->logged_recovery);
+	free(registry);
+}
+
+static int find_registry(struct catalog *catalog, const struct registry_conf *conf, struct registry **ret,
+			 struct error *err)
+{
+	char *identity = registry_identity(conf);
 	struct registry *registry;
 	int code;
 
-	HASH_FIND_STR(catalog->registries, uri, registry);
+	HASH_FIND_STR(catalog->registries, identity, registry);
 	if (!registry) {
 		registry = xcalloc(1, sizeof(*registry));
-		code = source_open(catalog->loop, uri, on_answer, registry, &registry->source, err);
+		registry->conf = registry_copy(conf);
+		registry->identity = identity;
+		identity = NULL;
+		code = source_open(catalog->loop, &registry->conf, on_answer, registry, &registry->source, err);
 		if (code < 0) {
-			free(registry);
+			free_registry(registry);
 			return code;
 		}
-		registry->uri = xstrdup(uri);
-		HASH_ADD_KEYPTR(hh, catalog->registries, registry->uri, strlen(registry->uri), registry);
+		HASH_ADD_KEYPTR(hh, catalog->registries, registry->identity, strlen(registry->identity), registry);
 	}
+	free(identity);
 	*ret = registry;
 	return 0;
 }
@@ -160,7 +176,7 @@ static struct service *find_service(struct registry *registry, const char *name)
 	return service;
 }
 
-int catalog_subscribe(struct catalog *catalog, const char *registry, const char *service,
+int catalog_subscribe(struct catalog *catalog, const struct registry_conf *registry, const char *service,
 		      struct subscription *subscription, struct error *err)
 {
 	struct registry *home;
@@ -180,15 +196,6 @@ static void free_service(struct service *service)
 	free(service->error);
 	free(service->revision);
 	free(service);
-}
-
-static void free_registry(struct registry *registry)
-{
-	source_close(registry->source);
-	free(registry->uri);
-	free(registry->logged_error);
-	free(registry->logged_recovery);
-	free(registry);
 }
 
 void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscription)
@@ -242,11 +249,13 @@ uint64_t service_received(const struct service *service)
 static struct registry_status describe(const struct registry *registry)
 {
 	struct registry_status status = {
-		.uri = registry->uri,
+		.uri = registry->conf.uri,
 		.revision = registry->last ? registry->last->revision : "",
 		.last_success_seconds = -1,
 		.services = HASH_COUNT(registry->services),
 	};
+
+	struct source_status source;
 
 	if (registry->last_success)
 		status.last_success_seconds = (double)(uv_hrtime() - registry->last_success) / 1e9;
@@ -256,6 +265,14 @@ static struct registry_status describe(const struct registry *registry)
 			status.error = service->error;
 	}
 	status.connected = registry->last && !status.error;
+	if (source_status(registry->source, &source)) {
+		status.connected = source.connected;
+		status.revision = source.revision;
+		if (source.error)
+			status.error = source.error;
+		if (source.alive)
+			status.last_success_seconds = (double)(uv_hrtime() - source.alive) / 1e9;
+	}
 	return status;
 }
 

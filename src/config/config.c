@@ -136,27 +136,27 @@ static int check_file_service(const struct link_draft *link, struct error *err)
 	return draft_fail_key(link, "service", -EINVAL, err);
 }
 
-static int settle_registry(const struct draft *draft, struct link_draft *link, char *fallback, struct error *err)
+static int settle_registry(const struct draft *draft, struct link_draft *link, const struct registry_conf *fallback,
+			   struct error *err)
 {
-	int r;
+	int r = 0;
 
 	if (!link->conf.registry && !fallback)
 		return fail(err, -EINVAL,
 			    "%s: has no registry: give one with --registry, such as --registry file:services.json, in "
 			    "NUNCIO_REGISTRY, or as \"registry\" in the configuration file",
 			    link->conf.origin);
-	if (!link->conf.registry) {
-		link->conf.registry = fallback;
-		return check_file_service(link, err);
-	}
-	r = draft_resolve_registry(draft, link->conf.registry, &link->conf.registry, err);
+	link->conf.registry_conf = fallback;
+	if (link->conf.registry)
+		r = draft_resolve_registry(draft, link->conf.registry, &link->conf.registry_conf, err);
 	if (r < 0)
 		return draft_fail_key(link, "registry", r, err);
+	link->conf.registry = link->conf.registry_conf->uri;
 	return check_file_service(link, err);
 }
 
-static int settle_ambassador(const struct draft *draft, struct ambassador_draft *ambassador, char *registry,
-			     struct error *err)
+static int settle_ambassador(const struct draft *draft, struct ambassador_draft *ambassador,
+			     const struct registry_conf *registry, struct error *err)
 {
 	struct link_draft *link;
 	int r;
@@ -171,7 +171,7 @@ static int settle_ambassador(const struct draft *draft, struct ambassador_draft 
 
 static int settle(struct draft *draft, struct error *err)
 {
-	char *registry = NULL;
+	const struct registry_conf *registry = NULL;
 	int r;
 
 	r = check_ambassadors(draft, err);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "config/keys.h"
-#include "discovery/source.h"
 
 void draft_begin(struct draft *draft, struct arena *arena, const char *netns)
 {
@@ -38,13 +37,6 @@ struct ambassador_draft *draft_add_ambassador(struct draft *draft, const char *n
 	if (netns)
 		ambassador->netns = arena_strdup(draft->arena, netns);
 	return ambassador;
-}
-
-void draft_add_registry(struct draft *draft, const char *name, const char *uri)
-{
-	ARRAY_GROW(draft->registries, draft->n_registries, draft->registries_capacity);
-	draft->registries[draft->n_registries++] = (struct registry_draft){.name = arena_strdup(&draft->scratch, name),
-									   .uri = arena_strdup(draft->arena, uri)};
 }
 
 struct link_draft *draft_new_link(struct draft *draft, enum level level, const char *origin)
@@ -87,25 +79,5 @@ int draft_add_link(struct ambassador_draft *ambassador, struct link_draft *link,
 	/* In its place, so that the order of the links does not depend on who said them. */
 	other->conf = link->conf;
 	other->level = link->level;
-	return 0;
-}
-
-int draft_resolve_registry(const struct draft *draft, char *text, char **ret_uri, struct error *err)
-{
-	int r;
-
-	for (size_t i = 0; i < draft->n_registries; i++) {
-		if (strcmp(draft->registries[i].name, text) == 0) {
-			*ret_uri = draft->registries[i].uri;
-			return 0;
-		}
-	}
-	if (!strchr(text, ':'))
-		return fail(err, -EINVAL,
-			    VALUE " is neither a name in \"registries\" nor a URI such as file:services.json", text);
-	r = source_check_uri(text, err);
-	if (r < 0)
-		return r;
-	*ret_uri = text;
 	return 0;
 }

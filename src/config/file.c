@@ -9,7 +9,6 @@
 
 #include "config/draft.h"
 #include "config/keys.h"
-#include "discovery/source.h"
 
 struct reader {
 	struct draft *draft;
@@ -194,11 +193,34 @@ static int read_default_registry(struct reader *reader, const char *where, const
 	return read_text(reader, where, value, REGISTRY_FORM, &reader->draft->registry, err);
 }
 
+static int read_registry_keys(struct reader *reader, const char *where, const cJSON *object, struct registry_conf *ret,
+			      struct error *err)
+{
+	const struct {
+		const char *name;
+		char **text;
+	} members[] = {
+		{"uri", &ret->uri},	      {"ca", &ret->ca},
+		{"cert", &ret->cert},	      {"key", &ret->key},
+		{"username", &ret->username}, {"password_file", &ret->password_file},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(members); i++) {
+		const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, members[i].name);
+
+		if (value)
+			r = read_text(reader, member_place(reader, where, members[i].name), value,
+				      i ? "not empty" : URI_FORM, members[i].text, err);
+	}
+	return r;
+}
+
 /* One entry of "registries", whose name is its key. */
 static int read_registry(struct reader *reader, const char *where, const cJSON *value, struct error *err)
 {
-	const char *place = member_place(reader, where, "uri");
-	char *uri = NULL;
+	struct registry_conf conf = {0};
+	const struct registry_conf *checked;
 	int r;
 
 	/* A URI is told from a name by its colon. */
@@ -206,14 +228,13 @@ static int read_registry(struct reader *reader, const char *where, const cJSON *
 		return fail(err, -EINVAL, "%s: a registry's name is not empty and has no ':'", where);
 	r = check_object(where, value, registry_keys, key_is_accepted, err);
 	if (r == 0)
-		r = read_text(reader, place, cJSON_GetObjectItemCaseSensitive(value, "uri"), URI_FORM, &uri, err);
+		r = read_registry_keys(reader, where, value, &conf, err);
 	if (r < 0)
 		return r;
-	r = source_check_uri(uri, err);
-	if (r < 0)
-		return fail_prefix(err, r, "%s", place);
-	draft_add_registry(reader->draft, value->string, uri);
-	return 0;
+	draft_add_registry(reader->draft, value->string, &conf);
+	/* For what is wrong with one that no link uses. */
+	r = draft_resolve_registry(reader->draft, value->string, &checked, err);
+	return r < 0 ? fail_prefix(err, r, "%s", where) : 0;
 }
 
 static int read_registries(struct reader *reader, const char *where, const cJSON *value, struct error *err)

@@ -260,9 +260,11 @@ const struct key top_keys[] = {
 
 const struct key registry_keys[] = {
 	{"uri", URI_FORM, NULL, "where the endpoints come from", 0, NULL},
-	{"ca", "a file", "the system's", "TLS: whom to trust", KEY_LATER, NULL},
-	{"cert", "a file", "none", "TLS: our certificate", KEY_LATER, NULL},
-	{"key", "a file", "none", "TLS: our private key", KEY_LATER, NULL},
+	{"ca", "a file", "the system's", "TLS: whom to trust", 0, NULL},
+	{"cert", "a file", "none", "TLS: our certificate", 0, NULL},
+	{"key", "a file", "none", "TLS: our private key", 0, NULL},
+	{"username", "a name", "none", "as whom to authenticate", 0, NULL},
+	{"password_file", "a file", "none", "the password of username, on its first line", 0, NULL},
 	{"token_file", "a file", "none", "what the registry knows us by", KEY_LATER, NULL},
 	{0},
 };

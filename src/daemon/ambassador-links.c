@@ -111,7 +111,7 @@ static struct link *add_link(struct ambassador *ambassador, const struct listen 
 
 static bool same_service(const struct link_conf *a, const struct link_conf *b)
 {
-	return a && strcmp(a->service, b->service) == 0 && strcmp(a->registry, b->registry) == 0;
+	return a && strcmp(a->service, b->service) == 0 && registry_equal(a->registry_conf, b->registry_conf);
 }
 
 static int configure_link(struct ambassador *ambassador, const struct link_conf *conf, struct error *err)
@@ -130,7 +130,7 @@ static int configure_link(struct ambassador *ambassador, const struct link_conf 
 		return 0;
 	link->redirected = link->installed;
 	catalog_unsubscribe(ambassador->catalog, &link->subscription);
-	return catalog_subscribe(ambassador->catalog, conf->registry, conf->service, &link->subscription, err);
+	return catalog_subscribe(ambassador->catalog, conf->registry_conf, conf->service, &link->subscription, err);
 }
 
 static void remove_link(struct ambassador *ambassador, struct link *link)

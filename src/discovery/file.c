@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "discovery/answered.h"
 #include "discovery/file-read.h"
 #include "discovery/file-watch.h"
 #include "discovery/records.h"
@@ -24,10 +25,7 @@ enum kind { MISSING, SINGLE, DIRECTORY };
 struct service {
 	char *name;
 
-	/* What was answered last; neither endpoints nor error: nothing yet. */
-	const struct endpoints *endpoints;
-	char *error; /* NULL while the answer was good */
-	uint32_t skipped;
+	struct answered answered;
 	uint64_t reported; /* records.digest of the reports that were logged last */
 
 	/* In a directory: */
@@ -66,14 +64,6 @@ struct file_source {
 
 static void on_grace(uv_timer_t *timer);
 
-static void set_text(char **text, const char *to)
-{
-	char *copy = to ? xstrdup(to) : NULL;
-
-	free(*text);
-	*text = copy;
-}
-
 /* Answers. Each says nothing when it would only repeat the one before. */
 
 /* Fills in what all answers have, and hands it over. */
@@ -91,26 +81,15 @@ static void give(const struct file_source *source, const struct service *service
 static void answer_error(struct file_source *source, struct service *service, const char *text,
 			 const struct file_stamp *stamp)
 {
-	if (service->error && strcmp(service->error, text) == 0)
-		return;
-	set_text(&service->error, text);
-	give(source, service, stamp, (struct answer){.text = service->error});
+	if (answered_error(&service->answered, text))
+		give(source, service, stamp, (struct answer){.text = service->answered.error});
 }
 
 static void answer_endpoints(struct file_source *source, struct service *service, const struct endpoints *endpoints,
 			     uint32_t skipped, const struct file_stamp *stamp)
 {
-	bool equal = service->endpoints && endpoints_equal(service->endpoints, endpoints);
-
-	if (equal && !service->error && service->skipped == skipped)
-		return;
-	if (!equal) {
-		endpoints_unref(service->endpoints);
-		service->endpoints = endpoints_ref(endpoints);
-	}
-	set_text(&service->error, NULL);
-	service->skipped = skipped;
-	give(source, service, stamp, (struct answer){.endpoints = service->endpoints, .skipped = skipped});
+	if (answered_endpoints(&service->answered, endpoints, skipped))
+		give(source, service, stamp, (struct answer){.endpoints = endpoints, .skipped = skipped});
 }
 
 static void answer_none(struct file_source *source, struct service *service, const struct file_stamp *stamp)
@@ -146,7 +125,7 @@ static void answer_records(struct file_source *source, struct service *service, 
 
 static void path_failed(struct file_source *source, const char *text)
 {
-	set_text(&source->error, text);
+	text_replace(&source->error, text);
 	for (struct service *service = source->watched; service; service = service->hh.next)
 		answer_error(source, service, text, &source->stamp);
 }
@@ -315,7 +294,7 @@ static struct service *next_touched(struct file_source *source)
 
 static void read_whole_directory(struct file_source *source)
 {
-	set_text(&source->error, NULL);
+	text_replace(&source->error, NULL);
 	services_free(source->services);
 	source->services = NULL;
 	source->stamp = file_stamp(source->path);
@@ -372,7 +351,7 @@ static void read_single(struct file_source *source)
 		path_failed(source, err.text);
 		return;
 	}
-	set_text(&source->error, NULL);
+	text_replace(&source->error, NULL);
 	for (struct service *service = source->watched; service; service = service->hh.next)
 		answer_single(source, service);
 }
@@ -572,8 +551,7 @@ static void set_path(struct file_source *source, const char *path)
 
 static void free_service(struct service *service)
 {
-	endpoints_unref(service->endpoints);
-	free(service->error);
+	answered_clear(&service->answered);
 	free(service->name);
 	free(service);
 }
@@ -594,14 +572,25 @@ static void free_source(struct file_source *source)
 	free(source);
 }
 
-static int file_open(uv_loop_t *loop, const char *uri, source_answer_fn answer, void *context, struct source **ret,
-		     struct error *err)
+static int file_check(const struct registry_conf *conf, struct error *err)
+{
+	if (!conf->uri[strlen("file:")])
+		return fail(err, -EINVAL, "registry \"%s\": %s is accepted", conf->uri, file_source_ops.form);
+	if (conf->ca || conf->cert || conf->key || conf->username || conf->password_file)
+		return fail(err, -EINVAL,
+			    "registry \"%s\": a file has no use for ca, cert, key, username or password_file",
+			    conf->uri);
+	return 0;
+}
+
+static int file_open(uv_loop_t *loop, const struct registry_conf *conf, source_answer_fn answer, void *context,
+		     struct source **ret, struct error *err)
 {
 	struct file_source *source = xcalloc(1, sizeof(*source));
 	int code;
 
 	*source = (struct file_source){.base.ops = &file_source_ops, .answer = answer, .context = context};
-	set_path(source, uri + strlen("file:"));
+	set_path(source, conf->uri + strlen("file:"));
 	code = file_watch_open(loop, &watch_events, source, &source->watch, err);
 	if (code) {
 		free_source(source);
@@ -674,6 +663,7 @@ static void file_close(struct source *base)
 const struct source_ops file_source_ops = {
 	.scheme = "file",
 	.form = "file:PATH",
+	.check = file_check,
 	.open = file_open,
 	.watch = file_watch_service,
 	.unwatch = file_unwatch_service,

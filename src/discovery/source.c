@@ -6,12 +6,16 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "discovery/etcd-uri.h"
+#include "discovery/etcd.h"
 #include "discovery/file.h"
 
-static const struct source_ops *const supported[] = {&file_source_ops};
+static const struct source_ops *const supported[] = {&file_source_ops, &etcd_source_ops, &etcds_source_ops};
+
+#define FORMS "file:PATH or " ETCD_URI_FORM
 
 /* What the documentation names and a later version will read. */
-static const char *const planned[] = {"etcd", "etcds", "consul", "consuls", "dns", "docker"};
+static const char *const planned[] = {"consul", "consuls", "dns", "docker"};
 
 static bool has_scheme(const char *uri, const char *scheme)
 {
@@ -28,28 +32,29 @@ static const struct source_ops *find_ops(const char *uri)
 	return NULL;
 }
 
-int source_check_uri(const char *uri, struct error *err)
+int source_check(const struct registry_conf *conf, struct error *err)
 {
-	const struct source_ops *ops = find_ops(uri);
+	const struct source_ops *ops = find_ops(conf->uri);
+	const char *uri = conf->uri;
 
-	if (ops && uri[strlen(ops->scheme) + 1])
-		return 0;
+	if (ops)
+		return ops->check(conf, err);
 	for (size_t i = 0; i < ARRAY_SIZE(planned); i++)
 		if (has_scheme(uri, planned[i]))
 			return fail(err, -ENOTSUP,
-				    "registry \"%s\": %s is not yet supported by this version; this one reads %s", uri,
-				    planned[i], file_source_ops.form);
+				    "registry \"%s\": %s is not yet supported by this version; this one reads " FORMS,
+				    uri, planned[i]);
 	if (!strchr(uri, ':'))
-		return fail(err, -EINVAL, "registry \"%s\": no scheme; %s is accepted", uri, file_source_ops.form);
-	return fail(err, -EINVAL, "registry \"%s\": %s is accepted", uri, file_source_ops.form);
+		return fail(err, -EINVAL, "registry \"%s\": no scheme; " FORMS " is accepted", uri);
+	return fail(err, -EINVAL, "registry \"%s\": " FORMS " is accepted", uri);
 }
 
-int source_open(uv_loop_t *loop, const char *uri, source_answer_fn answer, void *context, struct source **ret,
-		struct error *err)
+int source_open(uv_loop_t *loop, const struct registry_conf *conf, source_answer_fn answer, void *context,
+		struct source **ret, struct error *err)
 {
-	int code = source_check_uri(uri, err);
+	int code = source_check(conf, err);
 
-	return code ? code : find_ops(uri)->open(loop, uri, answer, context, ret, err);
+	return code ? code : find_ops(conf->uri)->open(loop, conf, answer, context, ret, err);
 }
 
 void source_watch(struct source *source, const char *service)
@@ -60,6 +65,15 @@ void source_watch(struct source *source, const char *service)
 void source_unwatch(struct source *source, const char *service)
 {
 	source->ops->unwatch(source, service);
+}
+
+bool source_status(const struct source *source, struct source_status *ret)
+{
+	*ret = (struct source_status){.revision = ""};
+	if (!source->ops->status)
+		return false;
+	source->ops->status(source, ret);
+	return true;
 }
 
 void source_close(struct source *source)

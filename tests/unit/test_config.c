@@ -532,7 +532,7 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,affinity=true", "'true' is not accepted: expected off or a number");
 	refuse_link(-EINVAL, "80=web,registry=dc2",
 		    "--link 80=web,registry=dc2: registry: 'dc2' is neither a name in 'registries' nor a URI");
-	refuse_link(-ENOTSUP, "80=web,registry=etcd://h:2379", "--link 80=web,registry=etcd://h:2379: registry: ");
+	refuse_link(-ENOTSUP, "80=web,registry=consul://h:8500", "--link 80=web,registry=consul://h:8500: registry: ");
 }
 
 static void later_keys_are_refused_by_name(void **state)
@@ -625,7 +625,7 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: links[0]: has no registry");
 	refuse(-EINVAL, &(struct said){.registry = "dc2", .links = {"80=web"}}, "--registry: 'dc2' is neither a name");
 	refuse(-EINVAL, &(struct said){.env_registry = "gopher://x", .links = {"80=web"}}, "NUNCIO_REGISTRY: ");
-	refuse(-ENOTSUP, &(struct said){.file = "{'registry': 'etcd://h:2379/services'}", .links = {"80=web"}},
+	refuse(-ENOTSUP, &(struct said){.file = "{'registry': 'consul://h:8500'}", .links = {"80=web"}},
 	       "nuncio.json: registry: ");
 	refuse_file(-EINVAL, "{'registry': {}}",
 		    "nuncio.json: registry: {} is not accepted: expected a string: a URI such");
@@ -639,8 +639,9 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: registries.a: 'uri' is missing: expected a URI such as file:services.json");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 1}}}",
 		    "nuncio.json: registries.a.uri: 1 is not accepted: expected a string: a URI");
-	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'a'}}}", "nuncio.json: registries.a.uri: ");
-	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'consul://a:8500'}}}", "nuncio.json: registries.a.uri: ");
+	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'a'}}}", "nuncio.json: registries.a: registry 'a': no scheme");
+	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'consul://a:8500'}}}",
+		    "nuncio.json: registries.a: registry 'consul:");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'file:a', 'url': 'x'}}}",
 		    "nuncio.json: registries.a: unknown key 'url': accepted are uri");
 	refuse_file(-EINVAL, "{'registries': {'a:b': {'uri': 'file:a'}}}",
@@ -656,7 +657,7 @@ static void registries_are_checked(void **state)
 
 static void later_registry_keys_are_refused_by_name(void **state)
 {
-	static const char *const keys[] = {"ca", "cert", "key", "token_file"};
+	static const char *const keys[] = {"token_file"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -667,6 +668,98 @@ static void later_registry_keys_are_refused_by_name(void **state)
 		free(file);
 		free(text);
 	}
+}
+
+static void options_of_registries_are_checked(void **state)
+{
+	static const struct {
+		const char *keys, *text;
+	} cases[] = {
+		{"'uri': 'file:a', 'ca': 'x'", "a file has no use for ca, cert, key, username or password_file"},
+		{"'uri': 'etcd://h', 'ca': 'x'", "ca, cert and key are for TLS, which is etcds://"},
+		{"'uri': 'etcds://h', 'cert': 'x'", "cert and key are accepted together only"},
+		{"'uri': 'etcd://h', 'username': 'x'", "username needs a password_file"},
+		{"'uri': 'etcd://h', 'password_file': 'x'", "password_file needs a username"},
+		{"'uri': 'etcd://u:p@h'", "an etcd registry's URI with a user: give username and password_file"},
+		{"'uri': 'etcd://h:0'", "'h:0' is not HOST[:PORT]; etcd://HOST"},
+		{"'uri': 'etcd://h,'", "'' is not HOST[:PORT]"},
+		{"'uri': 'etcd://[fd00::1'", "'[fd00::1' is not HOST[:PORT]"},
+		{"'uri': 'etcd://h/a?x=1'", "?x=1: ?slash=no or ?slash=yes is accepted"},
+		{"'uri': 'etcd:h'", "registry 'etcd:h': etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX] is accepted"},
+		{"'uri': 'etcds://h', 'ca': 7", "nuncio.json: registries.a.ca: 7 is not accepted: expected a string"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *file = xasprintf("{'registries': {'a': {%s}}}", cases[i].keys);
+
+		refuse_file(-EINVAL, file, cases[i].text);
+		free(file);
+	}
+}
+
+static void registries_have_options(void **state)
+{
+	struct config *config = load_good(&(struct said){
+		.file = "{'registries': {'a': {'uri': 'etcds://h1,h2:1/p', 'ca': 'ca.pem', 'cert': 'c.pem', 'key': "
+			"'k.pem', 'username': 'u', 'password_file': 'pw'}}, 'links': [{'listen': '80', 'service': "
+			"'web', "
+			"'registry': 'a'}, {'listen': '81', 'service': 'web', 'registry': 'etcds://h1,h2:1/p'}]}"});
+	const struct link_conf *links = config->ambassadors[0].links;
+	const struct registry_conf *conf = links[0].registry_conf;
+
+	(void)state;
+	assert_string_equal(links[0].registry, "etcds://h1,h2:1/p");
+	assert_string_equal(conf->uri, "etcds://h1,h2:1/p");
+	assert_string_equal(conf->ca, "ca.pem");
+	assert_string_equal(conf->cert, "c.pem");
+	assert_string_equal(conf->key, "k.pem");
+	assert_string_equal(conf->username, "u");
+	assert_string_equal(conf->password_file, "pw");
+	assert_null(conf->password);
+	assert_true(registry_equal(conf, conf));
+	assert_false(registry_equal(conf, links[1].registry_conf));
+	config_free(config);
+}
+
+/* etcdctl's variables fill what nobody said. */
+static void etcds_variables_are_used(void **state)
+{
+	struct config *config;
+	const struct registry_conf *conf;
+
+	(void)state;
+	setenv("ETCDCTL_ENDPOINTS", "https://10.0.0.1:2379,https://10.0.0.2:2379", 1);
+	setenv("ETCDCTL_USER", "root:se:cret", 1);
+	setenv("ETCDCTL_CACERT", "ca.pem", 1);
+	setenv("ETCDCTL_CERT", "c.pem", 1);
+	setenv("ETCDCTL_KEY", "k.pem", 1);
+	config = load_good(&(struct said){.registry = "etcd:///services?slash=no", .links = {"80=web"}});
+	conf = only_link(config)->registry_conf;
+	assert_string_equal(conf->uri, "etcds://10.0.0.1:2379,10.0.0.2:2379/services?slash=no");
+	assert_string_equal(conf->username, "root");
+	assert_string_equal(conf->password, "se:cret");
+	assert_string_equal(conf->ca, "ca.pem");
+	assert_string_equal(conf->cert, "c.pem");
+	assert_string_equal(conf->key, "k.pem");
+	config_free(config);
+	/* Another etcd is told by its URI; files are for TLS, and a file registry takes nothing. */
+	config = load_good(&(struct said){.registry = "etcd://h/x", .links = {"80=web", "81=b,registry=file:f"}});
+	conf = config->ambassadors[0].links[0].registry_conf;
+	assert_string_equal(conf->uri, "etcd://h/x");
+	assert_string_equal(conf->username, "root");
+	assert_null(conf->ca);
+	assert_null(config->ambassadors[0].links[1].registry_conf->username);
+	config_free(config);
+	unsetenv("ETCDCTL_ENDPOINTS");
+	unsetenv("ETCDCTL_USER");
+	unsetenv("ETCDCTL_CACERT");
+	unsetenv("ETCDCTL_CERT");
+	unsetenv("ETCDCTL_KEY");
+	config = load_good(&(struct said){.registry = "etcd:///services", .links = {"80=web"}});
+	assert_string_equal(only_link(config)->registry, "etcd://127.0.0.1:2379/services");
+	assert_null(only_link(config)->registry_conf->username);
+	config_free(config);
 }
 
 static void ambassadors_are_checked(void **state)
@@ -856,6 +949,9 @@ int main(void)
 		cmocka_unit_test(wrong_shapes_have_their_path),
 		cmocka_unit_test(registries_are_checked),
 		cmocka_unit_test(later_registry_keys_are_refused_by_name),
+		cmocka_unit_test(options_of_registries_are_checked),
+		cmocka_unit_test(registries_have_options),
+		cmocka_unit_test(etcds_variables_are_used),
 		cmocka_unit_test(ambassadors_are_checked),
 		cmocka_unit_test(double_listens_and_names_are_refused),
 		cmocka_unit_test(services_and_names_have_a_longest_form),

@@ -129,7 +129,9 @@ static void open_source(struct registry *registry, const char *name)
 	char *uri = xasprintf("file:%s/%s", registry->directory, name);
 	struct error err;
 
-	assert_int_equal(source_open(&registry->loop, uri, on_answer, registry, &registry->source, &err), 0);
+	assert_int_equal(source_open(&registry->loop, &(struct registry_conf){.uri = uri}, on_answer, registry,
+				     &registry->source, &err),
+			 0);
 	free(uri);
 }
 

@@ -367,21 +367,27 @@ static void broken_files_of_services_are_errors(void **state)
 	}
 }
 
+static int check_uri(const char *uri, struct error *err)
+{
+	return source_check(&(struct registry_conf){.uri = (char *)(uintptr_t)uri}, err);
+}
+
 static void schemes_are_known(void **state)
 {
 	struct error err;
 
 	(void)state;
-	assert_int_equal(source_check_uri("file:services.json", &err), 0);
-	assert_int_equal(source_check_uri("file:", &err), -EINVAL);
+	assert_int_equal(check_uri("file:services.json", &err), 0);
+	assert_int_equal(check_uri("file:", &err), -EINVAL);
 	assert_string_equal(err.text, "registry \"file:\": file:PATH is accepted");
-	assert_int_equal(source_check_uri("services.json", &err), -EINVAL);
-	assert_string_equal(err.text, "registry \"services.json\": no scheme; file:PATH is accepted");
-	assert_int_equal(source_check_uri("ftp://x/", &err), -EINVAL);
-	assert_int_equal(source_check_uri("etcds://10.0.0.1:2379/x", &err), -ENOTSUP);
+	assert_int_equal(check_uri("services.json", &err), -EINVAL);
+	assert_string_equal(err.text, "registry \"services.json\": no scheme; file:PATH or "
+				      "etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX] is accepted");
+	assert_int_equal(check_uri("ftp://x/", &err), -EINVAL);
+	assert_int_equal(check_uri("consul://10.0.0.1:8500", &err), -ENOTSUP);
 	assert_string_equal(err.text,
-			    "registry \"etcds://10.0.0.1:2379/x\": etcds is not yet supported by this version; "
-			    "this one reads file:PATH");
+			    "registry \"consul://10.0.0.1:8500\": consul is not yet supported by this version; "
+			    "this one reads file:PATH or etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX]");
 }
 
 int main(void)
