@@ -49,6 +49,9 @@ const char *service_error(const struct service *service);		  /* NULL: the last a
 const char *service_revision(const struct service *service);
 uint64_t service_received(const struct service *service); /* uv_hrtime() of the event behind the last answer */
 
+/* Is there a service of which neither endpoints nor an error has come yet? */
+bool catalog_is_waiting(const struct catalog *catalog);
+
 struct registry_status {
 	const char *uri;
 	bool connected;	   /* the last answers for all services were good */

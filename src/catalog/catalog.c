@@ -246,6 +246,15 @@ uint64_t service_received(const struct service *service)
 	return service->received;
 }
 
+bool catalog_is_waiting(const struct catalog *catalog)
+{
+	for (const struct registry *registry = catalog->registries; registry; registry = registry->hh.next)
+		for (const struct service *service = registry->services; service; service = service->hh.next)
+			if (!service->endpoints && !service->error)
+				return true;
+	return false;
+}
+
 static struct registry_status describe(const struct registry *registry)
 {
 	struct registry_status status = {

@@ -194,6 +194,9 @@ static void before_sleep(uv_prepare_t *handle)
 {
 	struct daemon *daemon = handle->data;
 
+	/* Once is once: with all answers. */
+	if (daemon->options->once && !daemon->started && catalog_is_waiting(daemon->catalog))
+		return;
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_reconcile(daemon->ambassadors[i]);
 	if (daemon->started)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Fuzzes what reads registry texts: clang -std=gnu11 -D_GNU_SOURCE -Iinclude -g -fsanitize=fuzzer,address,undefined
- * tests/fuzz/fuzz_records.c src/base/[aehlm]*.c src/catalog/endpoints.c src/discovery/{json,record,records,services}.c -lcjson
+ * tests/fuzz/fuzz_records.c src/base/[aehlm]*.c src/catalog/endpoints.c src/discovery/{json,record,records,services}.c
+ * -lcjson
  */
 #include <assert.h>
 #include <stdint.h>

@@ -20,6 +20,7 @@ from daemon import NUNCIO
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than ten seconds")
+    config.addinivalue_line("markers", "cluster(members, options): the shape of the etcd of the test")
     config.addinivalue_line("markers", "lab(backends, client, second_app): the shape of the test's laboratory")
 
 

@@ -639,7 +639,8 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: registries.a: 'uri' is missing: expected a URI such as file:services.json");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 1}}}",
 		    "nuncio.json: registries.a.uri: 1 is not accepted: expected a string: a URI");
-	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'a'}}}", "nuncio.json: registries.a: registry 'a': no scheme");
+	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'a'}}}",
+		    "nuncio.json: registries.a: registry 'a': no scheme");
 	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'consul://a:8500'}}}",
 		    "nuncio.json: registries.a: registry 'consul:");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'file:a', 'url': 'x'}}}",
