@@ -50,8 +50,8 @@ struct etcd_session_events {
 	void (*told)(void *context);
 	/* Any sign of life. */
 	void (*alive)(void *context, const struct etcd_header *header);
-	/* The end. The session is to be closed. Proven: it had lived through its first check. */
-	void (*ended)(void *context, const char *reason, bool proven);
+	/* The end, and why. The session is to be closed. */
+	void (*ended)(void *context, const char *reason);
 };
 
 /* The member as in struct etcd_uri; conf is borrowed, prefix copied. The callbacks come from the event loop. */

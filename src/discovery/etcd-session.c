@@ -40,7 +40,7 @@ struct etcd_session {
 
 	struct http_request *watch;
 	uint64_t watch_began;
-	bool watching, proven;
+	bool watching;
 	bool owes; /* a read found what the watch had not told */
 
 	uint64_t heard; /* the last sign of life */
@@ -65,7 +65,7 @@ static void end_session(struct etcd_session *session, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(reason.text, sizeof(reason.text), format, args);
 	va_end(args);
-	session->events->ended(session->context, reason.text, session->proven);
+	session->events->ended(session->context, reason.text);
 }
 
 /*
@@ -435,8 +435,6 @@ static void on_tick(uv_timer_t *timer)
 			end_session(session, "its watch does not begin");
 		return;
 	}
-	if (milliseconds_since(session->watch_began) >= ETCD_CHECK_MS)
-		session->proven = true;
 	if (session->reread || milliseconds_since(session->read_at) >= ETCD_REREAD_MS) {
 		begin_read(session);
 		return;

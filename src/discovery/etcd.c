@@ -16,6 +16,9 @@
 
 #define REVISION_TEXT 24
 
+/* A watch that is lost is begun again at once and without a word; but not more often than that, milliseconds. */
+#define FREE_RETRY_MS 5000
+
 struct etcd_source {
 	struct source base; /* first */
 	uv_loop_t *loop;
@@ -32,7 +35,8 @@ struct etcd_source {
 	size_t member;			/* whose turn it is */
 	char *faults[ETCD_MEMBERS_MAX]; /* of each, since it served last */
 	uint32_t failures;		/* in a row; after one of each member it is an error */
-	char *error;			/* what was answered to all services; NULL while all is well */
+	char *error;			/* what is wrong with all of them; NULL while all is well */
+	uint64_t free_retry;		/* uv_hrtime() of the last one; 0: never */
 
 	uint64_t alive; /* uv_hrtime() of the last thing that etcd said */
 	int64_t revision;
@@ -105,8 +109,8 @@ static void answer_changes(struct etcd_source *source)
 	}
 }
 
-/* All members, each with what is wrong with it: the same sentence as long as the same is wrong. */
-static void answer_failure(struct etcd_source *source)
+/* All members, each with what is wrong with it; to be freed. */
+static char *failure_text(const struct etcd_source *source)
 {
 	char *text = xasprintf("registry %s:", source->conf->uri);
 
@@ -117,8 +121,23 @@ static void answer_failure(struct etcd_source *source)
 		free(text);
 		text = longer;
 	}
-	text_replace(&source->error, text);
+	return text;
+}
+
+/*
+ * Services are told the first reason of an outage only: the members fall one by one, and each would be another reason.
+ * The status has the latest one.
+ */
+static void note_failure(struct etcd_source *source)
+{
+	bool first = !source->error;
+	char *text = failure_text(source);
+
+	if (text_replace(&source->error, text) && !first)
+		log_info("%s", source->error);
 	free(text);
+	if (!first)
+		return;
 	for (struct etcd_service *service = NULL; (service = etcd_keys_next(source->keys, service));)
 		answer_error(source, service, source->error);
 }
@@ -199,26 +218,38 @@ static void close_session(struct etcd_source *source)
 	source->watching = false;
 }
 
+/* Is it one that had served, and was not just lost already? */
+static bool is_retry_free(struct etcd_source *source)
+{
+	uint64_t now = uv_hrtime();
+
+	if (!source->watching || (source->free_retry && now - source->free_retry < FREE_RETRY_MS * UINT64_C(1000000)))
+		return false;
+	source->free_retry = now;
+	return true;
+}
+
 /*
  * One that had served and is lost costs nothing but a new start; so does a member that fails while others are left.
  * When all have failed in turn, that is an error, and the next turn waits.
  */
-static void on_ended(void *context, const char *reason, bool proven)
+static void on_ended(void *context, const char *reason)
 {
 	struct etcd_source *source = context;
 	uint32_t members = (uint32_t)source->uri.n_members, wait_ms = 0;
+	bool free_retry = is_retry_free(source);
 
 	close_session(source);
 	text_replace(&source->faults[source->member], reason);
-	log_write(proven ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "registry %s: %s: %s", source->conf->uri,
+	log_write(free_retry ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "registry %s: %s: %s", source->conf->uri,
 		  member_name(source, source->member), reason);
 	source->member = (source->member + 1) % members;
-	if (proven)
+	if (free_retry)
 		source->failures = 0;
 	else if (++source->failures % members == 0)
 		wait_ms = backoff_ms(source->failures / members, random_number());
 	if (wait_ms)
-		answer_failure(source);
+		note_failure(source);
 	begin_later(source, wait_ms);
 }
 

@@ -177,21 +177,20 @@ def test_an_outage_under_load(web, cluster):
     member.stop()
     wait_for_registry(daemon, False)
     wait_until(lambda: daemon.links()["web"]["state"] == "stale")
-    assert "refused" in registry(daemon)["error"] and member.address in registry(daemon)["error"]
+    wait_until(lambda: f"{member.address}: Connection refused" in registry(daemon)["error"])
     assert ids(daemon) == {"b1", "b2", "b3"}
     hammer.wait_for_more()
     member.start()
     wait_for_registry(daemon, True, 30)
     wait_until(lambda: daemon.links()["web"]["state"] == "serving")
-    cluster.put("/services/web/b3", f"{web.backends[2].v4}:8081")
     web.backends[2].serve("moved", port=8081)
+    cluster.put("/services/web/b3", f"{web.backends[2].v4}:8081")
     wait_until(lambda: daemon.endpoints("web")["b3"]["address"].endswith(":8081"))
     hammer.wait_for_more()
     result = hammer.stop()
-    # b3 was moved before it served there.
-    assert set(result["errors"]) <= {"connect: Connection refused"} and result["by"]["moved"], result
+    assert result["failed"] == 0 and result["by"]["moved"], result
     log = daemon.log(since)
-    assert len(re.findall(r"warning .*refused", log)) == 1, log
+    assert len(re.findall(r" warning ", log)) == 1, log
     assert len(re.findall(r"notice .*answers again", log)) == 1, log
 
 
@@ -318,25 +317,24 @@ def test_a_member_is_lost(web, cluster):
     daemon = start(web, cluster)
     wait_for(daemon, {"b1", "b2", "b3"})
     hammer = web.app.start_hammer("127.0.0.1:9000")
-    since = len(daemon.log())
     for member in [cluster.leader, *cluster.members]:
         other = next(one for one in cluster.members if one is not member)
         hammer.wait_for_more()
         member.kill()
         wait_until(other.answers, 20)
-        cluster.put("/services/web/b4", f"{web.backends[0].v4}:8080", other)
-        cluster.put("/services/web/b5", f"{web.backends[0].v4}:8081", other)
+        drained = {"host": web.backends[0].v4, "port": 8081, "weight": 0}
+        cluster.put("/services/web/b4", drained, other)
+        cluster.put("/services/web/b5", {**drained, "port": 8082}, other)
         cluster.delete("/services/web/b5", other)
         cluster.delete("/services/web/b2", other)
-        wait_for(daemon, {"b1", "b3"}, timeout=30)
+        wait_for(daemon, {"b1", "b3", "b4"}, timeout=30)
         cluster.put("/services/web/b2", f"{web.backends[1].v4}:8080", other)
         cluster.delete("/services/web/b4", other)
         wait_for(daemon, {"b1", "b2", "b3"}, timeout=30)
         member.start()
         cluster.wait()
     result = hammer.stop()
-    assert set(result["errors"]) <= {"connect: Connection refused"}, result  # b5 never served
-    assert not re.search("registry.*warning", daemon.log(since)), daemon.log(since)
+    assert result["failed"] == 0, result
 
 
 def watched(daemon):
