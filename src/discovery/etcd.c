@@ -13,6 +13,7 @@
 #include "discovery/etcd-keys.h"
 #include "discovery/etcd-session.h"
 #include "discovery/etcd-uri.h"
+#include "discovery/names.h"
 
 #define REVISION_TEXT 24
 
@@ -28,6 +29,7 @@ struct etcd_source {
 	struct etcd_uri uri;
 	struct http *http;
 	struct etcd_keys *keys;
+	struct names *names;
 
 	struct etcd_session *session;	/* NULL: between two, or nothing is watched */
 	bool watching;			/* it is past its first read and watches */
@@ -95,8 +97,9 @@ static void answer_view(const struct etcd_source *source, const struct etcd_view
 
 static int resolve(void *context, const char *host, struct ip_addr *ret, struct error *err)
 {
-	(void)context, (void)ret;
-	return fail(err, -ENOTSUP, "host \"%s\": host names are not yet supported, an address is accepted", host);
+	struct etcd_source *source = context;
+
+	return names_find(source->names, host, ret, err);
 }
 
 static void answer_changes(struct etcd_source *source)
@@ -108,6 +111,32 @@ static void answer_changes(struct etcd_source *source)
 		etcd_view_clear(&view);
 	}
 }
+
+static void on_name_changed(void *context, const char *host)
+{
+	struct etcd_source *source = context;
+
+	etcd_keys_host_changed(source->keys, host);
+	/* Else what is known may be old: it is told with the next read. */
+	if (source->watching)
+		answer_changes(source);
+}
+
+static void keep_name(void *context, const char *host)
+{
+	struct etcd_source *source = context;
+
+	names_keep(source->names, host);
+}
+
+static void on_keep_names(void *context)
+{
+	struct etcd_source *source = context;
+
+	etcd_keys_hosts(source->keys, keep_name, source);
+}
+
+static const struct names_events names_events = {.changed = on_name_changed, .keep = on_keep_names};
 
 /* All members, each with what is wrong with it; to be freed. */
 static char *failure_text(const struct etcd_source *source)
@@ -182,6 +211,7 @@ static void on_watching(void *context)
 	text_replace(&source->faults[source->member], NULL);
 	log_info("registry %s: watching at %s, from revision %s", source->conf->uri,
 		 member_name(source, source->member), source->revision_text);
+	answer_changes(source); /* names that were resolved since the read */
 }
 
 static void on_changes(void *context, const struct etcd_message *message)
@@ -333,6 +363,7 @@ static int etcd_open(uv_loop_t *loop, const struct registry_conf *conf, source_a
 	}
 	source->http = http_open(loop);
 	source->keys = etcd_keys_new(source->uri.prefix);
+	source->names = names_open(loop, &names_events, source);
 	/* Not everybody at the first one. */
 	source->member = random_number() % source->uri.n_members;
 	uv_timer_init(loop, &source->timer);
@@ -391,6 +422,7 @@ static void etcd_close(struct source *base)
 
 	close_session(source);
 	http_close(source->http);
+	names_close(source->names);
 	etcd_keys_free(source->keys);
 	uv_close((uv_handle_t *)&source->timer, on_timer_closed);
 }

@@ -311,6 +311,30 @@ def test_tls_with_client_certificates(lab):
 
 
 @pytest.mark.slow
+def test_host_names_in_values(web, cluster):
+    """As CoreOS' sidekick units write them. The namespace has an /etc/hosts of its own, which changes."""
+    hosts = web.path / "hosts"
+    hosts.write_text(f"{web.backends[0].v4} core-01\n{web.backends[0].v6} core-01\n")
+    cluster.put("/services/named/apache1", '{ "host": "core-01", "port": 8080, "version": "52c7248a14" }')
+    cluster.put("/services/named/apache2", "core-02:8080")
+    script = f"mount --bind {hosts} /etc/hosts && exec \"$@\""
+    daemon = start(web, cluster, links=("--link", "9000=named"), prefix=("unshare", "-m", "sh", "-c", script, "sh"))
+    wait_for(daemon, {"apache1"}, "named")
+    assert daemon.endpoints("named")["apache1"]["address"] == f"{web.backends[0].v4}:8080"
+    assert registry(daemon)["skipped_records"] == 1
+    assert len(re.findall('apache2: host "core-02": .*skipped', daemon.log())) == 1
+    check(web, {"b1": 10})
+    # The same inode: a bind mount shows it.
+    hosts.write_text(f"{web.backends[1].v4} core-01\n{web.backends[2].v4} core-02\n")
+    wait_for(daemon, {"apache1", "apache2"}, "named", 20)
+    wait_until(lambda: daemon.endpoints("named")["apache1"]["address"] == f"{web.backends[1].v4}:8080", 40)
+    check(web, {"b2": 50, "b3": 50})
+    hosts.write_text("")
+    cluster.put("/services/named/b1", f"{web.backends[0].v4}:8080")
+    wait_for(daemon, {"apache1", "apache2", "b1"}, "named")
+
+
+@pytest.mark.slow
 @pytest.mark.cluster(members=3)
 def test_a_member_is_lost(web, cluster):
     """The leader, and the one that is watched, whichever they are: each in turn is killed and comes back."""
