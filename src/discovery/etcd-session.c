@@ -373,7 +373,6 @@ static struct http_request *start_authentication(struct etcd_session *session)
 	text_replace(&session->token, NULL);
 	request = start(session, "/v3/auth/authenticate", etcd_authenticate_request(conf->username, password),
 			ETCD_ANSWER_MS, &answer_events);
-	explicit_bzero(password, strlen(password));
 	free(password);
 	return request;
 }

@@ -3,6 +3,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -420,6 +421,33 @@ def test_all_members_restart(web, cluster):
     assert registry(daemon)["connected"]
     result = hammer.stop()
     assert result["failed"] == 0, result
+
+
+def answerer(lab):
+    """Who answers one connection of app's."""
+    with lab.app.socket() as client:
+        client.connect(("127.0.0.1", 9000))
+        return client.recv(64).decode().strip()
+
+
+@pytest.mark.slow
+def test_from_put_to_the_first_connection(web, cluster):
+    """200 times, the one endpoint of a service becomes another. Prints how long that took."""
+    daemon = start(web, cluster, links=("--link", "9000=one"))
+    wait_for_registry(daemon, True)
+    seconds = []
+    for n in range(200):
+        backend = web.backends[n % 2]
+        began = time.monotonic()
+        cluster.put("/services/one/x", f"{backend.v4}:8080")
+        put = time.monotonic()
+        wait_until(lambda: n or web.app.reaches("127.0.0.1:9000"))
+        wait_until(lambda: answerer(web) == backend.role)
+        connected = time.monotonic()
+        seconds.append((connected - began, connected - put))
+    for name, times in zip(("from the put", "from etcd's answer to it"), zip(*seconds)):
+        times = sorted(times)
+        print(f"{name}: p50 {times[100] * 1000:.1f} ms, p99 {times[198] * 1000:.1f} ms")
 
 
 @pytest.mark.slow
