@@ -140,10 +140,9 @@ void etcd_keys_unwatch(struct etcd_keys *keys, const char *name)
 	free_service(keys, service);
 }
 
-struct etcd_service *etcd_keys_next(const struct etcd_keys *keys, const struct etcd_service *public)
+struct etcd_service *etcd_keys_next(const struct etcd_keys *keys, const struct etcd_service *service)
 {
-	const struct service *service = (const struct service *)public;
-	struct service *next = service ? service->hh.next : keys->services;
+	struct service *next = service ? ((const struct service *)service)->hh.next : keys->services;
 
 	return next ? &next->public : NULL;
 }

@@ -8,6 +8,7 @@
 #include "discovery/backoff.h"
 #include "discovery/etcd-keys.h"
 #include "discovery/etcd-uri.h"
+#include "random.h"
 
 static struct etcd_kv pair(const char *key, const char *value, int64_t revision)
 {
@@ -32,7 +33,7 @@ static void put(struct etcd_keys *keys, const char *key, const char *value, int6
 	etcd_keys_apply(keys, &kv);
 }
 
-static void delete (struct etcd_keys *keys, const char *key, int64_t revision)
+static void remove_key(struct etcd_keys *keys, const char *key, int64_t revision)
 {
 	struct etcd_kv kv = pair(key, "", revision);
 
@@ -135,8 +136,8 @@ static void events_are_applied(void **state)
 	first_read(keys);
 	put(keys, "/s/web/c", "10.0.0.3:1", 11);
 	expect_changes(keys, "web: a@10.0.0.1:1 b@10.0.0.2:1 c@10.0.0.3:1\n");
-	delete (keys, "/s/web/a", 12);
-	delete (keys, "/s/web/none", 12);
+	remove_key(keys, "/s/web/a", 12);
+	remove_key(keys, "/s/web/none", 12);
 	put(keys, "/s/other/x", "10.0.0.3:1", 13);
 	put(keys, "/s/web", "10.0.0.3:1", 13);
 	put(keys, "/t/web/x", "10.0.0.3:1", 13);
@@ -156,8 +157,8 @@ static void what_is_older_never_wins(void **state)
 	put_read(keys, "/s/web/a", "10.0.0.1:1", 5);
 	put_read(keys, "/s/web/b", "10.0.0.2:1", 6);
 	put_read(keys, "/s/web/gone", "10.0.0.4:1", 7);
-	delete (keys, "/s/web/gone", 12);
-	delete (keys, "/s/web/gone2", 12);
+	remove_key(keys, "/s/web/gone", 12);
+	remove_key(keys, "/s/web/gone2", 12);
 	put_read(keys, "/s/web/gone2", "10.0.0.5:1", 8);
 	put(keys, "/s/web/new", "10.0.0.6:1", 13);
 	etcd_keys_end_read(keys, 10);
@@ -211,7 +212,7 @@ static void a_key_may_be_of_several_services(void **state)
 	etcd_keys_end_read(keys, 10);
 	expect_changes(keys, "db: 2@10.0.0.2:1 eu/1@10.0.0.1:1\ndb/eu: 1@10.0.0.1:1\n");
 	etcd_keys_unwatch(keys, "db");
-	delete (keys, "/s/db/eu/1", 11);
+	remove_key(keys, "/s/db/eu/1", 11);
 	expect_changes(keys, "db/eu:\n");
 }
 
@@ -236,10 +237,10 @@ static void bad_keys_are_skipped_and_reported_once(void **state)
 			     "(etcd's key /s/web/x: a NUL byte in its key)\n");
 	put(keys, "/s/web/c", "10.0.0.3:1", 11);
 	expect_changes(keys, "web: a@10.0.0.1:1 c@10.0.0.3:1 -3\n");
-	delete (keys, "/s/web/a", 12); /* b's turn */
+	remove_key(keys, "/s/web/a", 12); /* b's turn */
 	expect_changes(keys, "web: b@10.0.0.1:1 c@10.0.0.3:1 -2\n");
-	delete (keys, "/s/web/b", 13);
-	delete (keys, "/s/web/c", 13);
+	remove_key(keys, "/s/web/b", 13);
+	remove_key(keys, "/s/web/c", 13);
 	expect_changes(keys, "web: ! etcd's key /s/web/no?: its key's end \"no?\": 1-255 printable ASCII characters "
 			     "are accepted; no key of 2 can be used (for no endpoints, delete them) -2\n");
 }
@@ -254,7 +255,7 @@ static void names_are_resolved(void **state)
 	put_read(keys, "/s/web/b", "slow:1", 5);
 	etcd_keys_end_read(keys, 10);
 	expect_changes(keys, "web: ?\n"); /* the first answer waits */
-	delete (keys, "/s/web/b", 11);
+	remove_key(keys, "/s/web/b", 11);
 	expect_changes(keys, "web: a@10.0.0.9:1\n");
 	put(keys, "/s/web/b", "slow:1", 12); /* later ones do not */
 	expect_changes(keys, "web: a@10.0.0.9:1\n");
@@ -264,6 +265,142 @@ static void names_are_resolved(void **state)
 	expect_changes(keys, "");
 	etcd_keys_host_changed(keys, "known");
 	expect_changes(keys, "web: a@10.0.0.9:1 -1\n");
+}
+
+/* An etcd with a few keys, a watch that is behind, and a read that takes its time. */
+#define MODEL_KEYS 5
+#define MODEL_EVENTS 4000
+
+struct model {
+	uint16_t ports[MODEL_KEYS], read[MODEL_KEYS]; /* 0 = there is no such key */
+	int64_t revisions[MODEL_KEYS], read_revisions[MODEL_KEYS];
+	int64_t revision, read_revision; /* read_revision: 0 = no read is under way */
+	uint32_t position;		 /* the read's */
+	struct {
+		uint32_t key;
+		uint16_t port;
+		int64_t revision;
+	} events[MODEL_EVENTS];
+	uint32_t happened, told;
+};
+
+static struct etcd_kv model_pair(uint32_t key, uint16_t port, int64_t revision)
+{
+	static char name[32], value[32];
+
+	snprintf(name, sizeof(name), "/s/web/%u", key);
+	snprintf(value, sizeof(value), "10.0.0.%u:%u", key + 1, port);
+	return (struct etcd_kv){
+		.key = {name, strlen(name)},
+		.value = {value, port ? strlen(value) : 0},
+		.mod_revision = revision,
+		.deleted = !port,
+	};
+}
+
+static void model_change(struct model *model)
+{
+	uint32_t key = random_between(0, MODEL_KEYS - 1);
+	uint16_t port = (uint16_t)random_between(0, 2);
+
+	if (!port && !model->ports[key])
+		return;
+	model->ports[key] = port;
+	model->revisions[key] = ++model->revision;
+	model->events[model->happened].key = key;
+	model->events[model->happened].port = port;
+	model->events[model->happened++].revision = model->revision;
+}
+
+static void model_tell(struct model *model, struct etcd_keys *keys)
+{
+	struct etcd_kv event;
+
+	if (model->told == model->happened)
+		return;
+	event = model_pair(model->events[model->told].key, model->events[model->told].port,
+			   model->events[model->told].revision);
+	model->told++;
+	etcd_keys_apply(keys, &event);
+}
+
+static void model_begin_read(struct model *model, struct etcd_keys *keys, bool afresh)
+{
+	memcpy(model->read, model->ports, sizeof(model->read));
+	memcpy(model->read_revisions, model->revisions, sizeof(model->revisions));
+	model->read_revision = model->revision;
+	model->position = 0;
+	/* A new watch begins behind the read. */
+	if (afresh)
+		model->told = model->happened;
+	etcd_keys_begin_read(keys, afresh);
+}
+
+static void model_read(struct model *model, struct etcd_keys *keys)
+{
+	uint32_t key = model->position++;
+
+	if (key == MODEL_KEYS) {
+		etcd_keys_end_read(keys, model->read_revision);
+		model->read_revision = 0;
+	} else if (model->read[key]) {
+		struct etcd_kv kv = model_pair(key, model->read[key], model->read_revisions[key]);
+
+		etcd_keys_put_read(keys, &kv);
+	}
+}
+
+static void model_step(struct model *model, struct etcd_keys *keys)
+{
+	uint32_t what = random_between(0, 99);
+
+	if (what < 35)
+		model_change(model);
+	else if (what < 60)
+		model_tell(model, keys);
+	else if (what < 65)
+		model_begin_read(model, keys, what == 60);
+	else if (model->read_revision)
+		model_read(model, keys);
+}
+
+static void whatever_the_order_it_ends_as_etcd_has_it(void **state)
+{
+	struct model *model = xcalloc(1, sizeof(*model));
+	struct etcd_keys *keys = *state;
+	struct etcd_view view;
+	uint32_t count;
+
+	random_begin();
+	model->revision = 1;
+	etcd_keys_watch(keys, "web");
+	model_begin_read(model, keys, true);
+	for (uint32_t round = 0; round < 200; round++) {
+		for (uint32_t i = 0; i < 40 && model->happened < MODEL_EVENTS; i++)
+			model_step(model, keys);
+		while (model->told < model->happened)
+			model_tell(model, keys);
+		if (!model->read_revision)
+			model_begin_read(model, keys, false);
+		while (model->read_revision)
+			model_read(model, keys);
+		put(keys, "/s/web/z", round % 2 ? "10.0.1.1:1" : "10.0.1.1:2", ++model->revision);
+		assert_true(etcd_keys_take_changed(keys, resolve, NULL, &view));
+		count = 1;
+		for (uint32_t key = 0; key < MODEL_KEYS; key++) {
+			char id[16];
+			const struct endpoint *endpoint;
+
+			snprintf(id, sizeof(id), "%u", key);
+			endpoint = endpoints_find_id(view.endpoints, id);
+			assert_int_equal(endpoint ? endpoint->at.port : 0, model->ports[key]);
+			count += endpoint != NULL;
+		}
+		assert_int_equal(view.endpoints->count, count);
+		etcd_view_clear(&view);
+		remove_key(keys, "/s/web/z", ++model->revision);
+	}
+	free(model);
 }
 
 static void expect_prefix(const struct etcd_keys *keys, const char *expected)
@@ -344,6 +481,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_key_may_be_of_several_services, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bad_keys_are_skipped_and_reported_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(names_are_resolved, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(whatever_the_order_it_ends_as_etcd_has_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_range_is_what_services_share, set_up, tear_down),
 		cmocka_unit_test(uris_are_read),
 		cmocka_unit_test(waits_double_up_to_a_minute),
