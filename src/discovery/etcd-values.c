@@ -103,7 +103,7 @@ static int text_member(const cJSON *object, const char *key, const char **ret, s
 
 static int take_host_and_port(struct reading *reading, const cJSON *object, const char *host_key, const char *port_key)
 {
-	const char *host = NULL;
+	const char *host = "";
 	int code = text_member(object, host_key, &host, reading->err);
 
 	if (!code)
@@ -137,7 +137,7 @@ static int take_extras(struct reading *reading, const cJSON *object)
 static int take_grpc(struct reading *reading, const cJSON *object)
 {
 	const cJSON *operation = record_member(object, "Op");
-	const char *address = NULL;
+	const char *address = "";
 	int code;
 
 	if (cJSON_IsNumber(operation) && operation->valuedouble == 1)
@@ -148,7 +148,7 @@ static int take_grpc(struct reading *reading, const cJSON *object)
 
 static int take_vulcand(struct reading *reading, const cJSON *object, const char *member)
 {
-	const char *url = NULL;
+	const char *url = "";
 	int code = text_member(object, member, &url, reading->err);
 
 	return code ? code : take_url(reading, url);
