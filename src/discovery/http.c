@@ -207,7 +207,8 @@ static void on_readiness(uv_poll_t *poll, int status, int events)
 {
 	struct http_socket *socket = poll->data;
 	struct http *http = socket->http;
-	int action = status < 0 ? CURL_CSELECT_ERR : 0, running;
+	/* Of an error, libuv does not know which; libcurl finds out when it reads and writes. */
+	int action = status < 0 ? CURL_CSELECT_IN | CURL_CSELECT_OUT : 0, running;
 
 	if (events & UV_READABLE)
 		action |= CURL_CSELECT_IN;
