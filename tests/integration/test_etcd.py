@@ -457,7 +457,7 @@ def test_ten_thousand_keys(lab, cluster):
     cluster.put_many((f"/services/s{service}/{n}", f"10.{service // 250 + 100}.{service % 250}.{n + 1}:80")
                      for service in range(1000) for n in range(10))
     config = lab.path / "nuncio.json"
-    config.write_text(json.dumps({"registry": cluster.uri(), "links": [
+    config.write_text(json.dumps({"registry": cluster.uri(), "defaults": {"loss_hold": "0s"}, "links": [
         {"listen": f"127.1.{n // 250}.{n % 250}:80", "service": f"s{n}"} for n in range(1000)]}))
     daemon = lab.start("-c", config, registry=False)
 
