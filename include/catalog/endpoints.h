@@ -46,6 +46,9 @@ void endpoints_unref(const struct endpoints *snapshot); /* NULL is fine */
 /* The snapshot without endpoints, with a reference for the caller. */
 const struct endpoints *endpoints_none(void);
 
+/* The same endpoints, in the same order, with other weights; with a reference for the caller. */
+const struct endpoints *endpoints_reweigh(const struct endpoints *snapshot, const uint16_t *weights);
+
 /* The same ids, addresses, weights, priorities and zones? */
 bool endpoints_equal(const struct endpoints *a, const struct endpoints *b);
 

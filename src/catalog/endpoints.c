@@ -172,6 +172,20 @@ const struct endpoints *endpoints_none(void)
 	return &snapshot_new(0, 0)->endpoints;
 }
 
+const struct endpoints *endpoints_reweigh(const struct endpoints *snapshot, const uint16_t *weights)
+{
+	struct endpoints_builder *builder = endpoints_builder_new();
+	const char *other;
+
+	for (uint32_t i = 0; i < snapshot->count; i++) {
+		struct endpoint endpoint = snapshot->items[i];
+
+		endpoint.weight = weights[i];
+		endpoints_builder_add(builder, &endpoint, &other);
+	}
+	return endpoints_builder_finish(builder);
+}
+
 static bool zone_equal(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;

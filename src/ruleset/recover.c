@@ -241,17 +241,17 @@ static uint32_t count_slots(const struct slots *slots, uint32_t *ret_counts)
 
 static const struct endpoints *reweigh(const struct endpoints *endpoints, const uint32_t *counts, uint32_t unit)
 {
-	struct endpoints_builder *builder = endpoints_builder_new();
-	const char *other;
+	uint16_t *weights = xcalloc(endpoints->count + 1, sizeof(*weights));
+	const struct endpoints *weighed;
 
 	for (uint32_t i = 0; i < endpoints->count; i++) {
-		struct endpoint endpoint = endpoints->items[i];
 		uint32_t weight = (counts[i] + unit / 2) / unit;
 
-		endpoint.weight = (uint16_t)(weight < ENDPOINT_WEIGHT_MAX ? weight : ENDPOINT_WEIGHT_MAX);
-		endpoints_builder_add(builder, &endpoint, &other);
+		weights[i] = (uint16_t)(weight < ENDPOINT_WEIGHT_MAX ? weight : ENDPOINT_WEIGHT_MAX);
 	}
-	return endpoints_builder_finish(builder);
+	weighed = endpoints_reweigh(endpoints, weights);
+	free(weights);
+	return weighed;
 }
 
 /*

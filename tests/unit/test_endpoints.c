@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "catalog/endpoints.h"
+#include "plans.h"
 
 static struct endpoint endpoint(const char *id, const char *at)
 {
@@ -123,6 +124,20 @@ static void the_last_reference_frees(void **state)
 	endpoints_builder_free(endpoints_builder_new());
 }
 
+static void only_the_weights_are_others(void **state)
+{
+	const struct endpoints *before = endpoints_of("a=10.0.0.1:80*2!1 b=10.0.0.2:80 c=[fd00::1]:80*9"), *after,
+			       *expected;
+
+	(void)state;
+	after = endpoints_reweigh(before, (const uint16_t[]){0, 7, 9});
+	expected = endpoints_of("a=10.0.0.1:80*0!1 b=10.0.0.2:80*7 c=[fd00::1]:80*9");
+	assert_true(endpoints_equal(after, expected));
+	endpoints_unref(before);
+	endpoints_unref(after);
+	endpoints_unref(expected);
+}
+
 static void many_records_stay_apart(void **state)
 {
 	struct endpoints_builder *builder = endpoints_builder_new();
@@ -152,6 +167,7 @@ int main(void)
 		cmocka_unit_test(duplicates_are_refused_by_name),
 		cmocka_unit_test(every_field_counts_for_equality),
 		cmocka_unit_test(the_last_reference_frees),
+		cmocka_unit_test(only_the_weights_are_others),
 		cmocka_unit_test(many_records_stay_apart),
 	};
 
