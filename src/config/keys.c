@@ -43,6 +43,11 @@ const char *masquerade_name(enum masquerade masquerade)
 	return masquerade_names[masquerade];
 }
 
+const char *on_empty_name(enum on_empty on_empty)
+{
+	return on_empty_names[on_empty];
+}
+
 /* The index of text among the names, or -1. */
 static int index_of(const char *const *names, size_t count, const char *text)
 {
@@ -153,8 +158,7 @@ static int set_on_empty(const struct key *key, struct link_conf *link, char *tex
 	return on_empty < 0 ? on_empty : 0;
 }
 
-/* A number and its unit, as Go and Consul write it: "500ms", "10s", "2m", "1h"; a day at most. */
-static int parse_duration(const char *text, uint32_t *ret_ms)
+int duration_parse(const char *text, uint32_t *ret_ms)
 {
 	static const struct {
 		const char *name;
@@ -181,7 +185,7 @@ static int parse_duration(const char *text, uint32_t *ret_ms)
 
 static int set_hold_for(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
-	return parse_duration(text, &link->hold_for_ms) < 0 ? refuse_value(key, text, err) : 0;
+	return duration_parse(text, &link->hold_for_ms) < 0 ? refuse_value(key, text, err) : 0;
 }
 
 /* A duration of whole seconds, at least one. */
@@ -189,7 +193,7 @@ static int parse_seconds(const char *text, uint32_t *ret)
 {
 	uint32_t ms;
 
-	if (parse_duration(text, &ms) < 0 || !ms || ms % 1000)
+	if (duration_parse(text, &ms) < 0 || !ms || ms % 1000)
 		return -EINVAL;
 	*ret = ms / 1000;
 	return 0;
@@ -228,7 +232,7 @@ static int set_drain_for(const struct key *key, struct link_conf *link, char *te
 {
 	uint32_t ms = 0;
 
-	if (strcmp(text, "off") != 0 && (parse_duration(text, &ms) < 0 || !ms))
+	if (strcmp(text, "off") != 0 && (duration_parse(text, &ms) < 0 || !ms))
 		return refuse_value(key, text, err);
 	link->drain_for_ms = ms;
 	return 0;
@@ -236,7 +240,7 @@ static int set_drain_for(const struct key *key, struct link_conf *link, char *te
 
 static int set_loss_hold(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
-	return parse_duration(text, &link->loss_hold_ms) < 0 ? refuse_value(key, text, err) : 0;
+	return duration_parse(text, &link->loss_hold_ms) < 0 ? refuse_value(key, text, err) : 0;
 }
 
 static int set_min_healthy(const struct key *key, struct link_conf *link, char *text, struct error *err)
