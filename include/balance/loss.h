@@ -8,8 +8,9 @@
  * before the first loss of the last loss_hold: they may go one by one, as entries do that expire. New endpoints make up
  * for lost ones, so that a service that moves, at once or one by one, is no loss.
  *
- * Endpoints of weight 0 do not count where they go, and are there where they are named: that is the operator's wish. An
- * answer without endpoints is not for this file: it is empty, and on_empty says what that means.
+ * Endpoints of weight 0, in the registry or by hand, do not count where they go, and are there where they are named:
+ * that is the operator's wish. An answer without endpoints is not for this file: it is empty, and on_empty says what
+ * that means.
  */
 #ifndef NUNCIO_BALANCE_LOSS_H
 #define NUNCIO_BALANCE_LOSS_H
@@ -31,11 +32,12 @@ struct loss {
 
 /*
  * The endpoints that a link is to have, with a reference: the answer's, and while a mass loss is held, those of
- * `current` that it does not name. `current` is what the link has now, held ones included; `answer` has endpoints.
+ * `current` that it does not name. `current` is what the link has now, held ones included, and `weighed` the same with
+ * the weights that count (plan.h); `answer` has endpoints.
  * It may be asked again with the same answer. Once the time is over, call loss_settle() when the link has them.
  */
 const struct endpoints *loss_apply(struct loss *loss, const struct link_conf *conf, const struct endpoints *current,
-				   const struct endpoints *answer, uint64_t now_ms);
+				   const struct endpoints *weighed, const struct endpoints *answer, uint64_t now_ms);
 
 /* The link has what loss_apply() returned. */
 void loss_settle(struct loss *loss);

@@ -25,7 +25,12 @@ struct link_plan {
 	uint32_t affinity_s;   /* how long an idle client keeps its endpoint; 0 = it has none */
 	uint16_t affinity_map; /* the number of the map with its clients; set by the caller of plan_next() */
 	const struct endpoints *endpoints; /* a reference */
-	struct slots slots;		   /* the owners are indices into endpoints->items */
+	/*
+	 * The same endpoints in the same order, with the weights that count: those that operators gave by hand instead
+	 * of the registry's. Mostly the same snapshot. A reference.
+	 */
+	const struct endpoints *weighed;
+	struct slots slots; /* the owners are indices into endpoints->items */
 };
 
 /* Why an endpoint gets new connections, or does not. */
@@ -46,7 +51,9 @@ uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *l
 /*
  * Makes the next plan of a link. `previous` is the one in force, or NULL; its slots are kept as far as possible. `hold`
  * matters where no endpoint serves.
- * Takes its own reference to endpoints. *ret is to be freed by plan_clear().
+ * Where weights are given by hand, `endpoints` has them already, and the caller gives ret->endpoints its value then:
+ * what is taken back must leave nothing behind.
+ * Takes its own references to endpoints. *ret is to be freed by plan_clear().
  */
 void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
 	       uint16_t shard, bool hold, struct link_plan *ret);

@@ -77,9 +77,9 @@ static bool is_mass_loss(struct loss *loss, const struct link_conf *conf, const 
 }
 
 const struct endpoints *loss_apply(struct loss *loss, const struct link_conf *conf, const struct endpoints *current,
-				   const struct endpoints *answer, uint64_t now_ms)
+				   const struct endpoints *weighed, const struct endpoints *answer, uint64_t now_ms)
 {
-	struct tally tally = count(&conf->listen, current, answer);
+	struct tally tally = count(&conf->listen, weighed, answer);
 	bool over = loss->held_since_ms && !loss_left_ms(loss, conf, now_ms);
 
 	if (!over && conf->min_healthy && conf->loss_hold_ms && tally.named < tally.there &&

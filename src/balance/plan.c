@@ -132,7 +132,7 @@ static void plan_hashes(const struct slots *before, const struct endpoints *endp
  */
 static bool is_settled(const struct link_plan *previous, enum balance balance, const struct endpoints *endpoints)
 {
-	if (!previous || previous->endpoints != endpoints || previous->balance != balance)
+	if (!previous || previous->weighed != endpoints || previous->balance != balance)
 		return false;
 	for (uint32_t i = 0; i < previous->slots.count; i++) {
 		if (previous->slots.owner[previous->slots.before + i] == SLOT_FREE)
@@ -172,6 +172,7 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 		.affinity_s = conf->affinity_s,
 		.shard = shard,
 		.endpoints = endpoints_ref(endpoints),
+		.weighed = endpoints_ref(endpoints),
 	};
 
 	plan_slots(previous, conf->balance, &conf->listen, endpoints, &plan.slots);
@@ -208,7 +209,7 @@ bool plan_serves(const struct link_plan *plan, const struct ip_port *at)
 
 bool plan_drains(const struct link_plan *plan, const struct ip_port *at)
 {
-	const struct endpoint *endpoint = endpoints_find_address(plan->endpoints, at);
+	const struct endpoint *endpoint = endpoints_find_address(plan->weighed, at);
 
 	return !endpoint || !endpoint->weight;
 }
@@ -217,6 +218,7 @@ void plan_clear(struct link_plan *plan)
 {
 	free(plan->name);
 	endpoints_unref(plan->endpoints);
+	endpoints_unref(plan->weighed);
 	slots_clear(&plan->slots);
 	*plan = (struct link_plan){0};
 }

@@ -46,8 +46,8 @@ void leavers_note(struct leavers *leavers, const struct link_plan *old, const st
 		if (!plan_drains(new, &leavers->items[i].at))
 			drop(leavers, i);
 	}
-	for (uint32_t i = 0; i < old->endpoints->count; i++) {
-		const struct endpoint *endpoint = &old->endpoints->items[i];
+	for (uint32_t i = 0; i < old->weighed->count; i++) {
+		const struct endpoint *endpoint = &old->weighed->items[i];
 
 		if (endpoint->weight && plan_drains(new, &endpoint->at) && !leavers_find(leavers, &endpoint->at))
 			leavers_add(leavers, &endpoint->at, endpoint->id, now);

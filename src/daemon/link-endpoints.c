@@ -77,7 +77,8 @@ static const struct endpoints *without_mass_loss(struct link *link, const struct
 	const struct endpoints *endpoints;
 
 	if (applies) {
-		endpoints = loss_apply(&link->loss, link->conf, link->plan.endpoints, answer, now_ms());
+		endpoints =
+			loss_apply(&link->loss, link->conf, link->plan.endpoints, link->plan.weighed, answer, now_ms());
 	} else {
 		endpoints = endpoints_ref(answer);
 		link->loss = (struct loss){0};

@@ -306,6 +306,7 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 	slots = find_slots(elems, end - first, &n_slots);
 	recover_slots(slots, n_slots, rule, &plan);
 	recover_weights(is_empty(recovery, elems, end - first), &plan);
+	plan.weighed = endpoints_ref(plan.endpoints);
 	*ret = plan;
 	return true;
 }

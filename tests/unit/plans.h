@@ -63,4 +63,15 @@ static inline struct link_plan plan_after(const struct link_plan *previous, cons
 	return plan;
 }
 
+/* And when it keeps those that it has, and operators gave these weights by hand. */
+static inline struct link_plan plan_by_hand(const struct link_plan *previous, const struct link_conf *conf,
+					    const char *weighed)
+{
+	struct link_plan plan = plan_after(previous, conf, weighed);
+
+	endpoints_unref(plan.endpoints);
+	plan.endpoints = endpoints_ref(previous->endpoints);
+	return plan;
+}
+
 #endif

@@ -58,6 +58,27 @@ static void endpoints_leave_and_come_back(void **state)
 	plan_clear(&plan);
 }
 
+static void who_is_drained_by_hand_leaves(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan first = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80");
+	struct link_plan second = plan_by_hand(&first, &conf, "a=10.0.0.1:80*0 b=10.0.0.2:80"), third;
+	struct leavers leavers = {0};
+
+	(void)state;
+	leavers_note(&leavers, &first, &second, 1);
+	check_leavers(&leavers, "a@1");
+	third = plan_after(&second, &conf, "b=10.0.0.2:80");
+	leavers_note(&leavers, &second, &third, 2);
+	check_leavers(&leavers, "a@1");
+	leavers_note(&leavers, &third, &first, 3);
+	check_leavers(&leavers, "");
+	leavers_clear(&leavers);
+	plan_clear(&first);
+	plan_clear(&second);
+	plan_clear(&third);
+}
+
 static void the_oldest_is_forgotten_when_there_are_too_many(void **state)
 {
 	struct leavers leavers = {0};
@@ -115,6 +136,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(endpoints_leave_and_come_back),
+		cmocka_unit_test(who_is_drained_by_hand_leaves),
 		cmocka_unit_test(the_oldest_is_forgotten_when_there_are_too_many),
 		cmocka_unit_test(a_challenge_is_a_syn_from_the_peer),
 	};

@@ -15,6 +15,7 @@ struct story {
 	struct link_conf conf;
 	struct loss loss;
 	const struct endpoints *current;
+	const struct endpoints *weighed; /* by hand, or NULL */
 	uint64_t now_ms;
 };
 
@@ -35,7 +36,8 @@ static void answer(struct story *story, const char *endpoints, const char *expec
 
 	for (int again = 0; again < 2; again++) { /* a second time before the kernel has it is the same */
 		endpoints_unref(next);
-		next = loss_apply(&story->loss, &story->conf, story->current, said, story->now_ms);
+		next = loss_apply(&story->loss, &story->conf, story->current,
+				  story->weighed ? story->weighed : story->current, said, story->now_ms);
 	}
 	for (uint32_t i = 0; i < next->count; i++)
 		got[i] = next->items[i].id[0];
@@ -45,7 +47,9 @@ static void answer(struct story *story, const char *endpoints, const char *expec
 	loss_settle(&story->loss);
 	endpoints_unref(said);
 	endpoints_unref(story->current);
+	endpoints_unref(story->weighed);
 	story->current = next;
+	story->weighed = NULL;
 }
 
 static void end(struct story *story)
@@ -118,6 +122,34 @@ static void a_weight_of_zero_is_no_loss(void **state)
 	check("9000", "a=10.0.0.1:80*0 b=10.0.0.2:80*0 c=10.0.0.3:80*0", "a=10.0.0.1:80*0", "a");
 	/* but with others it stays, too: the same trouble took it away */
 	check("9000", "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80 d=10.0.0.4:80*0", "a=10.0.0.1:80", "abcd+3");
+}
+
+/* What an operator drained by hand, and then took out of the registry, is as good as gone before. */
+static void a_weight_of_zero_by_hand_is_no_loss(void **state)
+{
+	static const char four[] = "a=10.0.0.1:80*5 b=10.0.0.2:80*5 c=10.0.0.3:80*5 d=10.0.0.4:80*5";
+	struct story drained = begin("9000", four), others = begin("9000", four);
+
+	(void)state;
+	drained.weighed = endpoints_of("a=10.0.0.1:80*5 b=10.0.0.2:80*0 c=10.0.0.3:80*0 d=10.0.0.4:80*0");
+	answer(&drained, "a=10.0.0.1:80", "a");
+	others.weighed = endpoints_of("a=10.0.0.1:80*0 b=10.0.0.2:80*5 c=10.0.0.3:80*5 d=10.0.0.4:80*5");
+	answer(&others, "a=10.0.0.1:80", "abcd+3");
+	assert_int_equal(endpoints_find_id(others.current, "b")->weight, 5);
+	end(&drained);
+	end(&others);
+}
+
+/* And one that an operator put into service against the registry's 0 is a loss, and is kept as the registry had it. */
+static void a_weight_by_hand_counts_where_it_is_lost(void **state)
+{
+	struct story story = begin("9000", "a=10.0.0.1:80 b=10.0.0.2:80*0 c=10.0.0.3:80*0");
+
+	(void)state;
+	story.weighed = endpoints_of("a=10.0.0.1:80 b=10.0.0.2:80*1 c=10.0.0.3:80*1");
+	answer(&story, "a=10.0.0.1:80", "abc+2");
+	assert_int_equal(endpoints_find_id(story.current, "b")->weight, 0);
+	end(&story);
 }
 
 /* Those of the other family are nothing to the link; those of a worse priority are. */
@@ -250,6 +282,8 @@ int main(void)
 		cmocka_unit_test(new_endpoints_make_up_for_lost_ones),
 		cmocka_unit_test(a_renamed_or_moved_endpoint_is_there),
 		cmocka_unit_test(a_weight_of_zero_is_no_loss),
+		cmocka_unit_test(a_weight_of_zero_by_hand_is_no_loss),
+		cmocka_unit_test(a_weight_by_hand_counts_where_it_is_lost),
 		cmocka_unit_test(only_what_the_link_can_use_counts),
 		cmocka_unit_test(a_loss_is_held_for_its_time),
 		cmocka_unit_test(a_loss_ends_when_enough_are_back),

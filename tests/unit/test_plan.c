@@ -187,6 +187,24 @@ static void planning_again_changes_nothing(void **state)
 	plan_clear(&fourth);
 }
 
+/* The weights by hand are what counts, and nothing is left of them when they are taken back. */
+static void a_weight_by_hand_ends_without_a_trace(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan first = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80");
+	struct link_plan second = plan_by_hand(&first, &conf, "a=10.0.0.1:80*0 b=10.0.0.2:80"), third;
+	const struct ip_port a = at("10.0.0.1:80"), b = at("10.0.0.2:80");
+
+	(void)state;
+	assert_true(!plan_serves(&second, &a) && plan_drains(&second, &a));
+	assert_true(plan_serves(&second, &b) && !plan_drains(&second, &b));
+	plan_next(&second, &conf, second.endpoints, second.shard, false, &third);
+	assert_true(plan_serves(&third, &a) && !plan_drains(&third, &a) && plan_serves(&third, &b));
+	plan_clear(&first);
+	plan_clear(&second);
+	plan_clear(&third);
+}
+
 /* Not those that drain or stand by, nor one whose slot is only one that the window left behind. */
 static void only_owners_of_drawn_slots_serve(void **state)
 {
@@ -222,6 +240,7 @@ int main(void)
 		cmocka_unit_test(an_endpoint_keeps_its_slots),
 		cmocka_unit_test(a_change_of_number_moves_the_window),
 		cmocka_unit_test(planning_again_changes_nothing),
+		cmocka_unit_test(a_weight_by_hand_ends_without_a_trace),
 		cmocka_unit_test(only_owners_of_drawn_slots_serve),
 	};
 
