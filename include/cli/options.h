@@ -16,10 +16,15 @@ enum command_bit {
 	COMMAND_CLEANUP = 8,
 	COMMAND_VERSION = 16,
 	COMMAND_CONNS = 32,
+	COMMAND_EXPLAIN = 64,
+	COMMAND_DRAIN = 128,
+	COMMAND_UNDRAIN = 256,
+	COMMAND_WEIGHT = 512,
+	COMMAND_WAIT = 1024,
 };
 
 struct options {
-	const char *file, *registry, *netns, *control, *log_format, *limit;
+	const char *file, *registry, *netns, *control, *log_format, *limit, *state, *timeout;
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;
 	bool once, cleanup_on_exit, share_table, online, json, verbose, help;

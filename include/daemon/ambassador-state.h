@@ -31,8 +31,9 @@ struct link {
 	uint8_t key[LISTEN_KEY]; /* the listen address, for the hash */
 	struct link_plan plan;	 /* what the kernel holds; meaningful when installed */
 	bool installed;
-	bool removed; /* no longer configured: to be taken out of the kernel */
-	bool dirty;   /* in the ambassador's list of those */
+	bool recovered; /* the plan was read from the kernel: the weights in it are shares of slots */
+	bool removed;	/* no longer configured: to be taken out of the kernel */
+	bool dirty;	/* in the ambassador's list of those */
 	struct link *dirty_prev, *dirty_next;
 	bool configured;      /* mark of ambassador_configure() */
 	uint64_t received;    /* uv_hrtime() of the registry's event that was carried out last */
@@ -106,6 +107,9 @@ void link_free(struct ambassador *ambassador, struct link *link);
  */
 const struct endpoints *link_endpoints(struct link *link);
 void link_endpoints_settled(struct link *link);
+
+/* The same with the weights that operators gave by hand, with a reference. */
+const struct endpoints *link_weighed(const struct link *link, const struct endpoints *endpoints);
 
 /* How long endpoints that the registry lost stay; 0: none do. */
 uint32_t link_held_seconds(const struct link *link);

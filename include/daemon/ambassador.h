@@ -18,9 +18,12 @@
 
 struct ambassador;
 
+struct overrides;
+
 struct ambassador_options {
-	bool dry_run;	  /* ask the kernel, change nothing, print what would be sent */
-	bool once;	  /* nobody will be there to end what only lasts for a while */
+	const struct overrides *overrides; /* weights by hand; borrowed; NULL: none */
+	bool dry_run;			   /* ask the kernel, change nothing, print what would be sent */
+	bool once;			   /* nobody will be there to end what only lasts for a while */
 	bool share_table; /* let others change the table, and repair it; as on a kernel that knows no ownership */
 };
 
@@ -42,12 +45,21 @@ int ambassador_open(struct ambassador *ambassador, struct error *err);
 /* Brings the kernel up to date. Cheap when nothing has changed. Failures are logged and tried again with a back-off. */
 void ambassador_reconcile(struct ambassador *ambassador);
 
+/*
+ * Plans the link that listens there anew and brings the kernel up to date at once. Returns 0, or -EIO with why the
+ * kernel does not have it yet; that is tried again.
+ */
+int ambassador_replan(struct ambassador *ambassador, const struct listen *listen, struct error *err);
+
 /* Removes the table, addresses and settings that the namespace has of us. */
 int ambassador_cleanup(struct ambassador *ambassador, struct error *err);
 
 /* For status; everything is borrowed. */
 const char *ambassador_netns(const struct ambassador *ambassador); /* "" = the daemon's own */
 const char *ambassador_error(const struct ambassador *ambassador); /* NULL: all is well */
+const struct ambassador_conf *ambassador_conf(const struct ambassador *ambassador);
+/* Is that what the configuration calls its namespace? NULL: any; /run/netns/NAME is NAME. */
+bool ambassador_is_in(const struct ambassador *ambassador, const char *netns);
 
 /* An endpoint that the link has no more, and that still has connections. */
 struct departed {
@@ -62,13 +74,16 @@ struct link_status {
 	const enum standing *standing;	   /* [endpoints->count] */
 	const uint64_t *connections;	   /* [endpoints->count] counted by the kernel since the endpoint was added */
 	const uint64_t *refusals;	   /* [endpoints->count] refused connections that were retried, of late */
-	const uint64_t *live; /* [endpoints->count] of them that are there now; NULL: conntrack cannot tell */
+	const uint64_t *live;	/* [endpoints->count] of them that are there now; NULL: conntrack cannot tell */
+	const uint32_t *shares; /* [endpoints->count] of the slots */
+	const struct override *const *overrides; /* [endpoints->count] what an operator said, or NULL */
 	const struct departed *departed;
 	size_t n_departed;
 	uint32_t serving, slots;
 	bool installed;			/* the kernel has it */
 	bool holding;			/* it has no endpoints, and keeps TCP's SYNs back */
 	bool keeping;			/* the registry has no endpoints, and the last known ones stay */
+	bool recovered;			/* weights are shares that were read from the kernel */
 	const struct loss *loss;	/* what is held of a mass loss ... */
 	uint32_t held_seconds;		/* ... for how long still ... */
 	const struct endpoints *answer; /* ... because the registry names these only; NULL: no answer yet */
@@ -76,10 +91,13 @@ struct link_status {
 	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
 };
 
-/* Reads the counters and conntrack, and calls each(context, status) for all links, in the order of the configuration.
+/*
+ * Calls each(context, status) for the links, or for the one of a name, in the order of the configuration. Reading the
+ * counters and conntrack takes the longer the more there is in them; without, connections and refusals are 0, live ones
+ * are not known, and nobody has departed.
  */
-void ambassador_status(struct ambassador *ambassador, void (*each)(void *context, const struct link_status *status),
-		       void *context);
+void ambassador_status(struct ambassador *ambassador, const char *link_name, bool with_counters,
+		       void (*each)(void *context, const struct link_status *status), void *context);
 
 /* Sums for a line in the log. */
 struct ambassador_totals {

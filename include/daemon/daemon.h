@@ -14,7 +14,7 @@ enum exit_code {
 	EXIT_USAGE = 2,
 	EXIT_CONFIG = 3,
 	EXIT_KERNEL = 4,   /* or permission */
-	EXIT_REGISTRY = 5, /* --once and check --online only: a registry that is away never ends `run` */
+	EXIT_REGISTRY = 5, /* --once, check --online and wait only: a registry that is away never ends `run` */
 };
 
 #define CONTROL_PATH "/run/nuncio/control.sock"
@@ -22,6 +22,7 @@ enum exit_code {
 struct daemon_options {
 	struct config_args config; /* read again at SIGHUP */
 	const char *control; /* path of the control socket; NULL = CONTROL_PATH, if it can be had; "none" = no socket */
+	const char *state;   /* path of the state file; NULL = STATE_PATH, if it can be had; "none" = no file */
 	bool once;	     /* end when the kernel is up to date */
 	bool dry_run;	     /* with once: ask the kernel, change nothing, print the changes */
 	bool cleanup_on_exit;

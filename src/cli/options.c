@@ -9,6 +9,9 @@
 
 #include "base/mem.h"
 
+/* Those that are about a link of a running nuncio. */
+#define COMMANDS_OF_LINKS (COMMAND_EXPLAIN | COMMAND_DRAIN | COMMAND_UNDRAIN | COMMAND_WEIGHT | COMMAND_WAIT)
+
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LINK, OPTION_LATER };
 
 static const struct option_spec {
@@ -28,8 +31,14 @@ static const struct option_spec {
 	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,
 	 "network namespace: a name under /run/netns, a path, or pid:N (default: the own one)"},
+	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMANDS_OF_LINKS,
+	 "the link of this namespace, as `nuncio status` calls it ('' is nuncio's own), where several have the name"},
+	{"timeout", 0, "T", OPTION_TEXT, offsetof(struct options, timeout), COMMAND_WAIT,
+	 "wait at most this long, a number with ms, s, m or h (default: for ever), then end with 5"},
+	{"state", 0, "PATH", OPTION_TEXT, offsetof(struct options, state), COMMAND_RUN | COMMAND_CHECK,
+	 "file of what operators set by hand (default: /var/lib/nuncio/state.json, if it can be had), or \"none\""},
 	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control),
-	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS,
+	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMANDS_OF_LINKS,
 	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},
 	{"online", 0, NULL, OPTION_FLAG, offsetof(struct options, online), COMMAND_CHECK,
 	 "read the registry once and let the kernel check the transaction; print what would be sent"},
@@ -39,7 +48,7 @@ static const struct option_spec {
 	 "remove the rules at the end (default: they stay and go on working)"},
 	{"share-table", 0, NULL, OPTION_FLAG, offsetof(struct options, share_table), COMMAND_RUN,
 	 "let others change the table, and repair it (as before Linux 6.9), instead of owning it"},
-	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_STATUS | COMMAND_CONNS,
+	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_STATUS | COMMAND_CONNS | COMMAND_EXPLAIN,
 	 "as one JSON object"},
 	{"limit", 0, "N", OPTION_TEXT, offsetof(struct options, limit), COMMAND_CONNS,
 	 "show so many connections at most, and count the others (default: 1000)"},

@@ -54,6 +54,7 @@ int command_run(const struct options *options)
 {
 	struct daemon_options daemon = {
 		.control = options->control,
+		.state = options->state,
 		.once = options->once,
 		.cleanup_on_exit = options->cleanup_on_exit,
 		.share_table = options->share_table,
@@ -75,7 +76,7 @@ static size_t count_links(const struct config *config)
 
 int command_check(const struct options *options)
 {
-	struct daemon_options daemon = {.once = true, .dry_run = true};
+	struct daemon_options daemon = {.state = options->state, .once = true, .dry_run = true};
 	struct config *config;
 	int code = load(options, &daemon, &config);
 

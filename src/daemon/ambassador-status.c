@@ -6,9 +6,12 @@
 
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
+#include "daemon/overrides.h"
 #include "kernel/conntrack.h"
 #include "kernel/nft.h"
 #include "ruleset/ruleset.h"
+
+#define NETNS_DIRECTORY "/run/netns/"
 
 const char *ambassador_netns(const struct ambassador *ambassador)
 {
@@ -18,6 +21,21 @@ const char *ambassador_netns(const struct ambassador *ambassador)
 const char *ambassador_error(const struct ambassador *ambassador)
 {
 	return ambassador->error;
+}
+
+const struct ambassador_conf *ambassador_conf(const struct ambassador *ambassador)
+{
+	return ambassador->conf;
+}
+
+static const char *short_netns(const char *netns)
+{
+	return strncmp(netns, NETNS_DIRECTORY, strlen(NETNS_DIRECTORY)) == 0 ? netns + strlen(NETNS_DIRECTORY) : netns;
+}
+
+bool ambassador_is_in(const struct ambassador *ambassador, const char *netns)
+{
+	return !netns || strcmp(short_netns(ambassador->netns), short_netns(netns)) == 0;
 }
 
 struct ambassador_totals ambassador_count(const struct ambassador *ambassador)
@@ -222,6 +240,38 @@ static void describe_endpoints(const struct counters *counters, const struct lin
 	}
 }
 
+/* How many slots each endpoint has in the window. */
+static uint32_t *count_shares(const struct link *link, uint32_t n)
+{
+	uint32_t *shares = xcalloc(n + 1, sizeof(*shares));
+	const struct slots *slots = &link->plan.slots;
+
+	for (uint32_t i = slots->before; link->installed && i < slots->before + slots->count; i++) {
+		if (slots->owner[i] != SLOT_FREE)
+			shares[slots->owner[i]]++;
+	}
+	return shares;
+}
+
+static const struct override **find_overrides(const struct link *link, const struct endpoints *endpoints)
+{
+	const struct ambassador *ambassador = link->ambassador;
+	const struct override **found = xcalloc(endpoints->count + 1, sizeof(const struct override *));
+
+	for (uint32_t i = 0; ambassador->options.overrides && i < endpoints->count; i++)
+		found[i] = overrides_of(ambassador->options.overrides, ambassador->netns, link->conf->name,
+					&endpoints->items[i]);
+	return found;
+}
+
+static void find_standing(const struct link *link, const struct endpoints *endpoints, enum standing *ret_standing)
+{
+	const struct endpoints *weighed = link_weighed(link, endpoints);
+
+	plan_standing(weighed, &link->conf->listen, ret_standing);
+	endpoints_unref(weighed);
+}
+
 static void describe_link(const struct link *link, const struct counters *counters,
 			  void (*each)(void *context, const struct link_status *status), void *context)
 {
@@ -234,6 +284,8 @@ static void describe_link(const struct link *link, const struct counters *counte
 	struct arena texts = {0};
 	size_t n_departed;
 	struct departed *departed = list_departed(counters, link, &texts, &n_departed);
+	uint32_t *shares = count_shares(link, endpoints->count);
+	const struct override **overrides = find_overrides(link, endpoints);
 	struct link_status status = {
 		.conf = link->conf,
 		.endpoints = endpoints,
@@ -241,22 +293,27 @@ static void describe_link(const struct link *link, const struct counters *counte
 		.connections = connections,
 		.refusals = refusals,
 		.live = counters->live_known ? live : NULL,
+		.shares = shares,
+		.overrides = overrides,
 		.departed = departed,
 		.n_departed = n_departed,
 		.installed = link->installed,
 		.holding = link->installed && link->plan.hold,
 		.keeping = link->keeping,
+		.recovered = link->recovered,
 		.loss = &link->loss,
 		.held_seconds = link_held_seconds(link),
 		.answer = link_answer(link),
 		.slots = link->installed ? link->plan.slots.count : 0,
-		.serving = plan_standing(endpoints, &link->conf->listen, standing),
 		.stale = !service || service_error(service) || !service_endpoints(service),
 		.error = link->error ? link->error
 			 : service   ? service_error(service)
 				     : NULL,
 	};
 
+	find_standing(link, endpoints, standing);
+	for (uint32_t i = 0; i < endpoints->count; i++)
+		status.serving += shares[i] != 0;
 	describe_endpoints(counters, link, endpoints, connections, refusals, live);
 	each(context, &status);
 	endpoints_unref(endpoints);
@@ -264,6 +321,8 @@ static void describe_link(const struct link *link, const struct counters *counte
 	free(connections);
 	free(refusals);
 	free(live);
+	free(shares);
+	free(overrides);
 	free(departed);
 	arena_free(&texts);
 }
@@ -278,18 +337,20 @@ static void read_counters(struct nft *nft, struct counters *counters)
 	}
 }
 
-void ambassador_status(struct ambassador *ambassador, void (*each)(void *context, const struct link_status *status),
-		       void *context)
+void ambassador_status(struct ambassador *ambassador, const char *link_name, bool with_counters,
+		       void (*each)(void *context, const struct link_status *status), void *context)
 {
 	struct counters counters = {.ambassador = ambassador};
 
-	if (ambassador->nft) {
+	if (with_counters && ambassador->nft) {
 		read_counters(ambassador->nft, &counters);
 		counters.live_known = count_live(&counters);
 		find_departed(&counters);
 	}
 	for (size_t i = 0; i < ambassador->conf->n_links; i++) {
-		const struct link *link = link_find(ambassador, &ambassador->conf->links[i].listen);
+		const struct link_conf *conf = &ambassador->conf->links[i];
+		bool wanted = !link_name || strcmp(link_name, conf->name) == 0;
+		const struct link *link = wanted ? link_find(ambassador, &conf->listen) : NULL;
 
 		if (link && link->conf)
 			describe_link(link, &counters, each, context);

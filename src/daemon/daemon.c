@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/daemon.h"
 
-#include <cJSON.h>
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
@@ -13,9 +12,9 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
-#include "daemon/conns.h"
 #include "daemon/control.h"
-#include "daemon/status.h"
+#include "daemon/requests.h"
+#include "daemon/state.h"
 
 struct daemon {
 	const struct daemon_options *options;
@@ -27,6 +26,7 @@ struct daemon {
 	struct ambassador **ambassadors;
 	size_t n_ambassadors;
 	struct control *control;
+	struct state *state;
 	bool started; /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
@@ -36,6 +36,7 @@ struct daemon {
 static struct ambassador *new_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
 {
 	struct ambassador_options options = {
+		.overrides = state_overrides(daemon->state),
 		.dry_run = daemon->options->dry_run,
 		.once = daemon->options->once,
 		.share_table = daemon->options->share_table,
@@ -57,26 +58,17 @@ static int create_ambassadors(struct daemon *daemon, struct error *err)
 	return code;
 }
 
-static size_t conns_limit(const cJSON *request)
+static void on_request(void *context, const struct cJSON *request, FILE *out)
 {
-	const cJSON *limit = cJSON_GetObjectItemCaseSensitive(request, "limit");
-	double value = cJSON_IsNumber(limit) ? limit->valuedouble : CONNS_DEFAULT;
+	const struct daemon *daemon = context;
+	struct realm realm = {
+		.ambassadors = daemon->ambassadors,
+		.n_ambassadors = daemon->n_ambassadors,
+		.catalog = daemon->catalog,
+		.state = daemon->state,
+	};
 
-	return value < 0 ? 0 : value > CONNS_MAX ? CONNS_MAX : (size_t)value;
-}
-
-static void on_request(void *context, const cJSON *request, FILE *out)
-{
-	const char *command = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, "command"));
-	const char *link = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, "link"));
-	struct daemon *daemon = context;
-
-	if (command && strcmp(command, "status") == 0)
-		status_write(out, daemon->ambassadors, daemon->n_ambassadors, daemon->catalog, link);
-	else if (command && strcmp(command, "conns") == 0)
-		conns_write(out, daemon->ambassadors, daemon->n_ambassadors, link, conns_limit(request));
-	else
-		fprintf(out, "{\"error\":\"unknown command; this version knows: status, conns\"}");
+	requests_answer(&realm, request, out);
 }
 
 /* A path that was asked for must be had; the default one is a convenience that a container may not have. */
@@ -146,6 +138,7 @@ static void apply_config(struct daemon *daemon, struct config *config)
 	daemon->n_ambassadors = config->n_ambassadors;
 	config_free(daemon->config);
 	daemon->config = config;
+	state_retain(daemon->state, config, true);
 }
 
 static void on_hangup(uv_signal_t *handle, int signal)
@@ -261,6 +254,7 @@ static void close_everything(struct daemon *daemon)
 	uv_run(&daemon->loop, UV_RUN_DEFAULT); /* the closing callbacks */
 	uv_loop_close(&daemon->loop);
 	config_free(daemon->config);
+	state_close(daemon->state);
 }
 
 enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
@@ -272,6 +266,8 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	uv_loop_init(&daemon.loop);
 	open_handles(&daemon);
 	daemon.catalog = catalog_new(&daemon.loop);
+	daemon.state = state_open(options->state, options->dry_run);
+	state_retain(daemon.state, config, false);
 	code = create_ambassadors(&daemon, &err);
 	if (code < 0)
 		daemon.exit_code = EXIT_CONFIG;

@@ -4,17 +4,18 @@
 
 #include "base/log.h"
 #include "daemon/ambassador-state.h"
+#include "daemon/overrides.h"
 
 static uint64_t now_ms(void)
 {
 	return uv_hrtime() / 1000000;
 }
 
-/* An answer without endpoints, where the link is to keep the last known ones. */
+/* An answer without endpoints, where the link is to keep the last known ones; also when they were drained by hand. */
 static bool is_to_keep(struct link *link, const struct endpoints *answer)
 {
 	bool keep = answer && !answer->count && link->conf->on_empty == ON_EMPTY_KEEP && link->installed &&
-		    link->plan.slots.count;
+		    (link->plan.slots.count || link->keeping);
 
 	if (keep && !link->keeping)
 		log_warning(
@@ -97,6 +98,20 @@ const struct endpoints *link_endpoints(struct link *link)
 	if (answer)
 		link->loss = (struct loss){0}; /* on_empty decides */
 	return link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
+}
+
+/* What was read from the kernel has the weights by hand in it already, as far as it can have them. */
+const struct endpoints *link_weighed(const struct link *link, const struct endpoints *endpoints)
+{
+	const struct ambassador *ambassador = link->ambassador;
+	bool unchanged = link->installed && endpoints == link->plan.endpoints;
+	const struct endpoints *weighed = overrides_apply(ambassador->options.overrides, ambassador->netns,
+							  link->conf->name, endpoints, link->recovered && unchanged);
+
+	if (!unchanged || !endpoints_equal(weighed, link->plan.weighed))
+		return weighed;
+	endpoints_unref(weighed);
+	return endpoints_ref(link->plan.weighed); /* so that plan_next() sees that nothing has changed */
 }
 
 const struct endpoints *link_answer(const struct link *link)

@@ -93,7 +93,7 @@ static void adopt_link(struct ambassador *ambassador, struct recovery *recovery,
 {
 	if (link->installed)
 		plan_clear(&link->plan);
-	link->installed = recovery_plan(recovery, link->conf, &link->plan);
+	link->installed = link->recovered = recovery_plan(recovery, link->conf, &link->plan);
 	if (link->installed && link->plan.slots.count)
 		shard_take(shards_of(ambassador, &link->plan.listen), link->plan.shard);
 	if (link->installed && link->plan.affinity_s)
@@ -236,6 +236,17 @@ static int bring_up_to_date(struct ambassador *ambassador, struct changelog_sums
 	if (code == 0 && ambassador->footprint_dirty)
 		code = reconcile_footprint(ambassador, sums, err);
 	return code;
+}
+
+int ambassador_replan(struct ambassador *ambassador, const struct listen *listen, struct error *err)
+{
+	struct link *link = link_find(ambassador, listen);
+	const char *error;
+
+	link_mark_dirty(link);
+	ambassador_reconcile(ambassador);
+	error = ambassador->error ? ambassador->error : link->error;
+	return error ? fail(err, -EIO, "%s", error) : 0;
 }
 
 void ambassador_reconcile(struct ambassador *ambassador)

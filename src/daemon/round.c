@@ -72,6 +72,21 @@ static void drop_affinity(struct ambassador *ambassador, const struct link_plan 
 		affinities_of(ambassador, &plan->listen)->used[plan->affinity_map]--;
 }
 
+/*
+ * A plan has its slots by the weights that operators gave, but its endpoints as the registry names them: what an
+ * operator takes back leaves nothing behind.
+ */
+static void plan_with_overrides(struct member *member, const struct endpoints *endpoints, uint16_t shard, bool hold)
+{
+	const struct link *link = member->link;
+	const struct endpoints *weighed = link_weighed(link, endpoints);
+
+	plan_next(link->installed ? &link->plan : NULL, link->conf, weighed, shard, hold, &member->next);
+	endpoints_unref(weighed);
+	endpoints_unref(member->next.endpoints);
+	member->next.endpoints = endpoints_ref(endpoints);
+}
+
 static void plan_member(struct member *member)
 {
 	struct link *link = member->link;
@@ -87,7 +102,7 @@ static void plan_member(struct member *member)
 				: shard_find(shards_of(ambassador, &link->conf->listen), LINKS_PER_SHARD);
 	endpoints = link_endpoints(link);
 	left = hold_left(link);
-	plan_next(link->installed ? &link->plan : NULL, link->conf, endpoints, shard, left > 0, &member->next);
+	plan_with_overrides(member, endpoints, shard, left > 0);
 	note_emptiness(link, &member->next, left);
 	endpoints_unref(endpoints);
 	if (!link->installed)
@@ -290,6 +305,7 @@ static int send_changes(struct ambassador *ambassador, struct round *round, stru
 static void settle_member(struct ambassador *ambassador, struct member *member)
 {
 	struct link *link = member->link;
+	bool still_recovered = link->recovered && member->next.endpoints == link->plan.endpoints;
 
 	link_mark_clean(link);
 	if (member->refusal) {
@@ -307,6 +323,7 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 		plan_clear(&link->plan);
 	}
 	link->installed = member->wanted;
+	link->recovered = still_recovered;
 	link->plan = member->next;
 	member->next = (struct link_plan){0};
 	link_endpoints_settled(link);
@@ -323,7 +340,7 @@ static void log_members(struct ambassador *ambassador, struct round *round)
 			.netns = ambassador->netns,
 			.old = member->link->installed ? &member->link->plan : NULL,
 			.new = member->wanted ? &member->next : NULL,
-			.adopted = ambassador->just_read,
+			.adopted = ambassador->just_read || member->link->recovered,
 			.revision = service ? service_revision(service) : "",
 		};
 

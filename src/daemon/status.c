@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/overrides.h"
+
 struct writer {
 	FILE *out;
-	const char *only;   /* a link's name, or NULL for all */
 	unsigned int items; /* in the array that is open */
 };
 
@@ -46,21 +47,60 @@ static const char *endpoint_state(enum standing standing)
 	return "down";
 }
 
-static const char *endpoint_reason(enum standing standing)
+#define REASON_TEXT 256
+
+/* The priority that serves. */
+static unsigned int best_priority(const struct link_status *status)
 {
-	switch (standing) {
-	case STANDING_SERVING:
-		return "serving";
-	case STANDING_STANDBY:
-		return "standby: endpoints of a better priority serve";
-	case STANDING_DRAINING:
-		return "its weight is 0";
-	case STANDING_WRONG_FAMILY:
-		return "not of the listen address's family: NAT cannot cross from IPv4 to IPv6 or back";
-	case STANDING_OWN_ADDRESS:
-		return "it is the link's own listen address";
+	for (uint32_t i = 0; i < status->endpoints->count; i++) {
+		if (status->standing[i] == STANDING_SERVING)
+			return status->endpoints->items[i].priority;
 	}
-	return "";
+	return 0;
+}
+
+static void put_standing(FILE *out, const struct link_status *status, uint32_t index)
+{
+	const struct override *override = status->overrides[index];
+
+	switch (status->standing[index]) {
+	case STANDING_SERVING:
+		fputs("serving", out);
+		return;
+	case STANDING_STANDBY:
+		fprintf(out, "standby: endpoints of priority %u serve", best_priority(status));
+		return;
+	case STANDING_DRAINING:
+		if (override && !override->weight)
+			fputs("drained by hand", out);
+		else if (status->recovered)
+			fputs("it had no share when nuncio started, and the registry has not named it since", out);
+		else
+			fputs("its weight is 0", out);
+		return;
+	case STANDING_WRONG_FAMILY:
+		fputs("not of the listen address's family: NAT cannot cross from IPv4 to IPv6 or back", out);
+		return;
+	case STANDING_OWN_ADDRESS:
+		fputs("it is the link's own listen address", out);
+		return;
+	}
+}
+
+/* A weight by hand, where it is not said yet: in the place of "serving", or behind what there is else to say. */
+static void put_override(FILE *out, const struct link_status *status, uint32_t index, bool is_alone)
+{
+	const struct override *override = status->overrides[index];
+
+	if (!is_alone)
+		fputs("; ", out);
+	if (!override->weight)
+		fputs("drained by hand", out);
+	else if (status->recovered)
+		fprintf(out, "weight %u by hand, as soon as the registry names it", override->weight);
+	else
+		fprintf(out, "weight %u by hand (registry: %u)", override->weight,
+			status->endpoints->items[index].weight);
 }
 
 static bool is_held(const struct link_status *status, const struct endpoint *endpoint)
@@ -68,17 +108,28 @@ static bool is_held(const struct link_status *status, const struct endpoint *end
 	return status->loss->held && status->answer && !loss_is_named(status->answer, endpoint);
 }
 
-static void add_held_reason(cJSON *object, uint32_t seconds)
+static char *endpoint_reason(const struct link_status *status, uint32_t index, char buffer[REASON_TEXT])
 {
-	char text[64];
+	bool should_serve = status->standing[index] == STANDING_SERVING;
+	bool held = is_held(status, &status->endpoints->items[index]);
+	const struct override *override = status->overrides[index];
+	bool drained_by_hand = status->standing[index] == STANDING_DRAINING && override && !override->weight;
+	FILE *out = fmemopen(buffer, REASON_TEXT, "w");
 
-	snprintf(text, sizeof(text), "gone from the registry; held for %u s more", seconds);
-	cJSON_AddStringToObject(object, "reason", text);
+	if (held)
+		fprintf(out, "gone from the registry; held for %u s more", status->held_seconds);
+	else if (!should_serve || !override)
+		put_standing(out, status, index);
+	if (override && (held || !drained_by_hand))
+		put_override(out, status, index, should_serve && !held);
+	if (should_serve != (status->shares[index] != 0))
+		fputs("; the kernel does not have this yet", out);
+	fclose(out);
+	return buffer;
 }
 
-static cJSON *describe_endpoint(const struct link_status *status, uint32_t index)
+static cJSON *describe_record(const struct endpoint *endpoint)
 {
-	const struct endpoint *endpoint = &status->endpoints->items[index];
 	cJSON *object = cJSON_CreateObject();
 	char text[IP_PORT_TEXT];
 
@@ -88,11 +139,19 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	cJSON_AddNumberToObject(object, "priority", endpoint->priority);
 	if (endpoint->zone)
 		cJSON_AddStringToObject(object, "zone", endpoint->zone);
+	return object;
+}
+
+static cJSON *describe_endpoint(const struct link_status *status, uint32_t index)
+{
+	cJSON *object = describe_record(&status->endpoints->items[index]);
+	char reason[REASON_TEXT];
+
+	if (status->overrides[index])
+		cJSON_AddNumberToObject(object, "override", status->overrides[index]->weight);
 	cJSON_AddStringToObject(object, "state", endpoint_state(status->standing[index]));
-	if (is_held(status, endpoint))
-		add_held_reason(object, status->held_seconds);
-	else
-		cJSON_AddStringToObject(object, "reason", endpoint_reason(status->standing[index]));
+	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
+	cJSON_AddNumberToObject(object, "slots", status->shares[index]);
 	cJSON_AddNumberToObject(object, "connections", (double)status->connections[index]);
 	cJSON_AddNumberToObject(object, "retried", (double)status->refusals[index]);
 	if (status->live)
@@ -116,6 +175,24 @@ static cJSON *describe_departed(const struct link_status *status, const struct d
 	return object;
 }
 
+/* Named by the registry, but not in the kernel: it refused them, or it could not be reached. */
+static void describe_missing(const struct link_status *status, cJSON *array)
+{
+	for (uint32_t i = 0; status->answer && status->answer != status->endpoints && i < status->answer->count; i++) {
+		cJSON *object;
+
+		if (endpoints_find_id(status->endpoints, status->answer->items[i].id))
+			continue;
+		object = describe_record(&status->answer->items[i]);
+		cJSON_AddStringToObject(object, "state", "down");
+		cJSON_AddStringToObject(object, "reason",
+					status->error ? status->error : "the kernel does not have it yet");
+		cJSON_AddNumberToObject(object, "slots", 0);
+		cJSON_AddNumberToObject(object, "connections", 0);
+		cJSON_AddItemToArray(array, object);
+	}
+}
+
 /* Whatever the registry says: without endpoints in the kernel a link is empty. */
 static const char *link_state(const struct link_status *status)
 {
@@ -124,40 +201,60 @@ static const char *link_state(const struct link_status *status)
 	return status->stale || status->keeping || status->loss->held ? "stale" : "serving";
 }
 
-/* Why it is stale, or not in the kernel. */
-static void add_link_reason(cJSON *object, const struct link_status *status)
+static bool all_drained_by_hand(const struct link_status *status)
 {
-	char text[160];
-
-	if (status->error) {
-		cJSON_AddStringToObject(object, "reason", status->error);
-	} else if (status->keeping) {
-		cJSON_AddStringToObject(object, "reason", "the registry names no endpoint; the last known ones stay");
-	} else if (status->loss->held) {
-		snprintf(text, sizeof(text),
-			 "the registry names %u endpoint%s where there were %u; the %u that it lost stay for %u s more",
-			 status->loss->left, status->loss->left == 1 ? "" : "s", status->loss->before,
-			 status->loss->held, status->held_seconds);
-		cJSON_AddStringToObject(object, "reason", text);
+	for (uint32_t i = 0; i < status->endpoints->count; i++) {
+		if (!status->overrides[i] || status->overrides[i]->weight)
+			return false;
 	}
+	return status->endpoints->count != 0;
 }
 
-static void write_link(void *context, const struct link_status *status)
+/* Why no endpoint serves. */
+static const char *empty_reason(const struct link_status *status)
 {
-	struct writer *writer = context;
-	cJSON *object, *endpoints;
-	char text[LISTEN_TEXT];
+	if (status->endpoints->count)
+		return all_drained_by_hand(status) ? "all endpoints are drained by hand"
+						   : "none of its endpoints can serve";
+	if (!status->answer)
+		return "the registry has not answered yet";
+	return status->answer->count ? "the kernel does not have its endpoints yet" : "the registry names no endpoint";
+}
 
-	if (writer->only && strcmp(writer->only, status->conf->name) != 0)
-		return;
-	object = cJSON_CreateObject();
+/* Why it is empty, stale, or not in the kernel; NULL: there is nothing to explain. */
+static const char *link_reason(const struct link_status *status, char buffer[REASON_TEXT])
+{
+	if (status->error)
+		return status->error;
+	if (!status->serving)
+		return empty_reason(status);
+	if (status->keeping)
+		return "the registry names no endpoint; the last known ones stay";
+	if (!status->loss->held)
+		return NULL;
+	snprintf(buffer, REASON_TEXT,
+		 "the registry names %u endpoint%s where there were %u; the %u that it lost stay for %u s more",
+		 status->loss->left, status->loss->left == 1 ? "" : "s", status->loss->before, status->loss->held,
+		 status->held_seconds);
+	return buffer;
+}
+
+static cJSON *describe_link(const struct link_status *status)
+{
+	cJSON *object = cJSON_CreateObject(), *endpoints;
+	char text[LISTEN_TEXT], buffer[REASON_TEXT];
+	const char *reason = link_reason(status, buffer);
+
 	cJSON_AddStringToObject(object, "name", status->conf->name);
 	cJSON_AddStringToObject(object, "listen", listen_text(&status->conf->listen, text));
 	cJSON_AddStringToObject(object, "service", status->conf->service);
 	cJSON_AddStringToObject(object, "registry", status->conf->registry);
 	cJSON_AddStringToObject(object, "balance", balance_name(status->conf->balance));
+	cJSON_AddStringToObject(object, "on_empty", on_empty_name(status->conf->on_empty));
+	cJSON_AddStringToObject(object, "masquerade", masquerade_name(status->conf->masquerade));
 	cJSON_AddStringToObject(object, "state", link_state(status));
-	add_link_reason(object, status);
+	if (reason)
+		cJSON_AddStringToObject(object, "reason", reason);
 	cJSON_AddBoolToObject(object, "installed", status->installed);
 	cJSON_AddNumberToObject(object, "slots", status->slots);
 	endpoints = cJSON_AddArrayToObject(object, "endpoints");
@@ -165,10 +262,29 @@ static void write_link(void *context, const struct link_status *status)
 		cJSON_AddItemToArray(endpoints, describe_endpoint(status, i));
 	for (size_t i = 0; i < status->n_departed; i++)
 		cJSON_AddItemToArray(endpoints, describe_departed(status, &status->departed[i]));
-	write_item(writer, object);
+	describe_missing(status, endpoints);
+	return object;
 }
 
-static void write_ambassador(struct writer *writer, struct ambassador *ambassador)
+static void write_link(void *context, const struct link_status *status)
+{
+	write_item(context, describe_link(status));
+}
+
+static void keep_link(void *context, const struct link_status *status)
+{
+	*(cJSON **)context = describe_link(status);
+}
+
+cJSON *status_of_link(struct ambassador *ambassador, const char *link, bool counters)
+{
+	cJSON *object = NULL;
+
+	ambassador_status(ambassador, link, counters, keep_link, &object);
+	return object;
+}
+
+static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
 {
 	fputs("{\"netns\":", writer->out);
 	write_string(writer->out, ambassador_netns(ambassador));
@@ -178,7 +294,7 @@ static void write_ambassador(struct writer *writer, struct ambassador *ambassado
 	}
 	fputs(",\"links\":[", writer->out);
 	writer->items = 0;
-	ambassador_status(ambassador, write_link, writer);
+	ambassador_status(ambassador, link, true, write_link, writer);
 	fputs("]}", writer->out);
 }
 
@@ -201,15 +317,18 @@ static void write_registry(void *context, const struct registry_status *status)
 }
 
 void status_write(FILE *out, struct ambassador *const *ambassadors, size_t count, const struct catalog *catalog,
-		  const char *link)
+		  const char *netns, const char *link)
 {
-	struct writer writer = {.out = out, .only = link};
+	struct writer writer = {.out = out};
+	unsigned int written = 0;
 
 	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
 	for (size_t i = 0; i < count; i++) {
-		if (i)
+		if (!ambassador_is_in(ambassadors[i], netns))
+			continue;
+		if (written++)
 			fputc(',', out);
-		write_ambassador(&writer, ambassadors[i]);
+		write_ambassador(&writer, ambassadors[i], link);
 	}
 	fputs("],\"registries\":[", out);
 	writer.items = 0;

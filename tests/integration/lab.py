@@ -282,13 +282,22 @@ class Lab:
             for backend, weight in zip(self.backends, weights)
         ]
 
-    def start(self, *args, namespace="app", registry=True, wait=True, prefix=()):
+    def state(self, namespace="app"):
+        """The state file of daemons that are started in a namespace; never the machine's."""
+        namespace = self.app if namespace == "app" else namespace
+        return self.path / f"state-{namespace.role if namespace else 'root'}.json"
+
+    def _with_state(self, args, namespace):
+        wants = args and args[0] in ("run", "check") and "--state" not in args
+        return [args[0], "--state", self.state(namespace), *args[1:]] if wants else args
+
+    def start(self, *args, namespace="app", registry=True, state=True, wait=True, prefix=()):
         """Starts `nuncio run` in app, or elsewhere, or (None) in the namespace of the test; waits for "ready"."""
         namespace = self.app if namespace == "app" else namespace
         number = len(self.daemons) + 1
         control = self.path / f"control-{number}.sock"
         args = ["run", *(["--registry", self.registry.uri] if registry else []), *args, "--control", control]
-        argv = [*prefix, *command(*args)]
+        argv = [*prefix, *command(*(self._with_state(args, namespace) if state else args))]
         daemon = Daemon(namespace.command(*argv) if namespace else argv, control, self.path / f"log-{number}")
         self.daemons.append(daemon)
         if wait:
@@ -298,7 +307,7 @@ class Lab:
     def nuncio(self, *args, namespace="app", prefix=()):
         """Runs a nuncio command to its end in app, or elsewhere, or (None) in the namespace of the test."""
         namespace = self.app if namespace == "app" else namespace
-        argv = [*prefix, *command(*args)]
+        argv = [*prefix, *command(*self._with_state(args, namespace))]
         argv = namespace.command(*argv) if namespace else argv
         done = subprocess.run(argv, capture_output=True, text=True, timeout=scaled(20))
         check_clean(done.stderr)

@@ -360,7 +360,7 @@ def test_status_json(lab):
     front, void = (daemon.links()[name] for name in ("front", "void"))
     assert front.pop("endpoints") == [
         {"id": f"b{n}", "address": f"10.77.0.1{n}:8080", "weight": weight, "priority": 0, "state": state,
-         "reason": front_reason, "connections": connections, "retried": 0, "live": 0}
+         "reason": front_reason, "slots": weight, "connections": connections, "retried": 0, "live": 0}
         for n, weight, state, connections, front_reason in (
             (1, 2, "up", 20, daemon.endpoints("front")["b1"]["reason"]),
             (2, 1, "up", 10, daemon.endpoints("front")["b2"]["reason"]),

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the control socket answers. Each request is an object with "command"; those of operators also have "link",
+ * "endpoint" (its id or ADDR:PORT), and "netns" where several namespaces have a link of that name.
+ *
+ *   {"command":"status", "link"?, "netns"?}                      the object of status.h; other links are left out
+ *   {"command":"conns", "link"?, "limit"?}                       the object of conns.h
+ *   {"command":"explain", "link", "netns"?}                      the same; the link has to be there
+ *   {"command":"override", "link", "endpoint", "weight", "netns"?}  a weight by hand; null takes it back
+ *                       -> {"netns", "endpoint": ID, "link": as in status, "note"?, "error"?: the kernel's}
+ *   {"command":"wait", "links": [NAME...], "netns"?}             those without an endpoint in the kernel, at once
+ *                       -> {"waiting": [{"netns", "name", "reason"}...]}
+ *
+ * An answer with "error" alone says why nothing was done; with "usage": true it is the request's own fault.
+ */
+#ifndef NUNCIO_DAEMON_REQUESTS_H
+#define NUNCIO_DAEMON_REQUESTS_H
+
+#include <stdio.h>
+
+#include "catalog/catalog.h"
+#include "daemon/ambassador.h"
+#include "daemon/state.h"
+
+struct cJSON;
+
+/* What requests are about; all borrowed. */
+struct realm {
+	struct ambassador *const *ambassadors;
+	size_t n_ambassadors;
+	const struct catalog *catalog;
+	struct state *state;
+};
+
+void requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);
+
+#endif
