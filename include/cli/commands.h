@@ -9,6 +9,11 @@ int command_run(const struct options *options);
 int command_check(const struct options *options);
 int command_status(const struct options *options);
 int command_conns(const struct options *options);
+int command_explain(const struct options *options);
+int command_drain(const struct options *options);
+int command_undrain(const struct options *options);
+int command_weight(const struct options *options);
+int command_wait(const struct options *options);
 int command_cleanup(const struct options *options);
 
 #endif

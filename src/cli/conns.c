@@ -11,8 +11,8 @@
 #include "base/addr.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
-#include "cli/control-client.h"
 #include "daemon/conns.h"
 #include "daemon/daemon.h"
 
@@ -217,57 +217,35 @@ static void print_answer(cJSON *answer, bool json)
 
 /* Asking */
 
-static char *make_request(const struct options *options, uint64_t limit)
+static cJSON *make_request(const struct options *options, uint64_t limit)
 {
-	cJSON *request = cJSON_CreateObject();
-	char *text, *line;
+	cJSON *request = answer_request("conns");
 
-	cJSON_AddStringToObject(request, "command", "conns");
 	if (options->n_operands)
 		cJSON_AddStringToObject(request, "link", options->operands[0]);
 	cJSON_AddNumberToObject(request, "limit", (double)limit);
-	text = cJSON_PrintUnformatted(request);
-	line = xasprintf("%s\n", text);
-	cJSON_free(text);
-	cJSON_Delete(request);
-	return line;
-}
-
-static int show(const char *text, const struct options *options)
-{
-	cJSON *answer = cJSON_Parse(text);
-	const char *error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "error"));
-	int code = EXIT_GOOD;
-
-	if (error || !answer) {
-		fprintf(stderr, "nuncio conns: %s\n", error ? error : "the answer is not JSON");
-		code = EXIT_FAILED;
-	} else {
-		print_answer(answer, options->json);
-	}
-	cJSON_Delete(answer);
-	return code;
+	return request;
 }
 
 int command_conns(const struct options *options)
 {
 	uint64_t limit = CONNS_DEFAULT;
-	char *request, *answer = NULL;
-	struct error err;
-	int code;
+	int code = EXIT_GOOD;
+	cJSON *answer;
 
 	if (options->limit && number_parse(options->limit, 1, CONNS_MAX, &limit) < 0) {
 		fprintf(stderr, "nuncio conns: --limit %s: expected 1 to %d\n", options->limit, CONNS_MAX);
 		return EXIT_USAGE;
 	}
-	request = make_request(options, limit);
-	code = control_ask(options->control ? options->control : CONTROL_PATH, request, &answer, &err);
-	free(request);
-	if (code < 0) {
-		fprintf(stderr, "nuncio conns: %s\n", err.text);
-		return EXIT_FAILED;
+	answer = answer_get(options, "conns", make_request(options, limit), &code);
+	if (!answer)
+		return code;
+	if (*answer_text(answer, "error")) {
+		fprintf(stderr, "nuncio conns: %s\n", answer_text(answer, "error"));
+		code = EXIT_FAILED;
+	} else {
+		print_answer(answer, options->json);
 	}
-	code = show(answer, options);
-	free(answer);
+	cJSON_Delete(answer);
 	return code;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The table of commands, and the way from argv to one of them. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,15 +32,25 @@ static const struct command {
 	 command_check, config_print_keys},
 	{"status", COMMAND_STATUS, " [LINK]", 1, "links, their endpoints and registries, as a running nuncio sees them",
 	 command_status, NULL},
+	{"explain", COMMAND_EXPLAIN, " LINK", 1, "why each endpoint of a link gets the connections that it gets",
+	 command_explain, NULL},
 	{"conns", COMMAND_CONNS, " [LINK]", 1, "live connections of links, with their processes and endpoints",
 	 command_conns, NULL},
+	{"drain", COMMAND_DRAIN, " LINK ENDPOINT", 2,
+	 "no new connections to an endpoint (its id or ADDR:PORT); established ones go on", command_drain, NULL},
+	{"undrain", COMMAND_UNDRAIN, " LINK ENDPOINT", 2, "give an endpoint its registry's weight again",
+	 command_undrain, NULL},
+	{"weight", COMMAND_WEIGHT, " LINK ENDPOINT N", 3,
+	 "give an endpoint the weight 0 to 65535 instead of its registry's; undrain takes it back", command_weight,
+	 NULL},
+	{"wait", COMMAND_WAIT, " LINK...", INT_MAX,
+	 "until each of the links has an endpoint; waits for nuncio itself, too", command_wait, NULL},
 	{"cleanup", COMMAND_CLEANUP, "", 0, "remove the table, addresses and settings that nuncio left in a namespace",
 	 command_cleanup, NULL},
 	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
 };
 
-static const char *const later_commands[] = {"explain", "events", "drain", "undrain",
-					     "weight",	"wait",	  "env",   "announce"};
+static const char *const later_commands[] = {"events", "env", "announce"};
 
 static void print_usage(FILE *out)
 {
@@ -59,6 +70,16 @@ static void print_help(const struct command *command)
 	}
 }
 
+/* Those of the synopsis that are not in brackets. */
+static int count_required(const char *operands)
+{
+	int count = 0;
+
+	for (const char *c = operands; *c; c++)
+		count += c[0] == ' ' && c[1] != '[';
+	return count;
+}
+
 static int run_command(const struct command *command, int argc, char **argv)
 {
 	struct options options;
@@ -67,6 +88,8 @@ static int run_command(const struct command *command, int argc, char **argv)
 
 	if (code == 0 && options.n_operands > command->max_operands)
 		code = fail(&err, -EINVAL, "%s: too many arguments", options.operands[command->max_operands]);
+	if (code == 0 && !options.help && options.n_operands < count_required(command->operands))
+		code = fail(&err, -EINVAL, "usage: nuncio %s [OPTION]...%s", command->name, command->operands);
 	if (code < 0) {
 		fprintf(stderr, "nuncio %s: %s\n", command->name, err.text);
 		return EXIT_USAGE;

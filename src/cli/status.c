@@ -6,40 +6,21 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/control-client.h"
 #include "daemon/daemon.h"
 
 static char *make_request(const char *link)
 {
-	cJSON *request = cJSON_CreateObject();
-	char *text, *line;
+	cJSON *request = answer_request("status");
 
-	cJSON_AddStringToObject(request, "command", "status");
 	if (link)
 		cJSON_AddStringToObject(request, "link", link);
-	text = cJSON_PrintUnformatted(request);
-	line = xasprintf("%s\n", text);
-	cJSON_free(text);
-	cJSON_Delete(request);
-	return line;
+	return answer_request_line(request);
 }
 
 /* For people */
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
-
-	return text ? text : "";
-}
-
-static double number_of(const cJSON *object, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-
-	return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
 
 /* A number, or "-" where it is not known. */
 #define COUNT_TEXT 32
@@ -60,25 +41,11 @@ static int width_of(const cJSON *array, const char *key, int least)
 	const cJSON *item;
 
 	cJSON_ArrayForEach (item, array) {
-		int width = (int)strlen(text_of(item, key));
+		int width = (int)strlen(answer_text(item, key));
 
 		least = width > least ? width : least;
 	}
 	return least;
-}
-
-static bool is_empty(const cJSON *link)
-{
-	return strcmp(text_of(link, "state"), "empty") == 0 || strcmp(text_of(link, "state"), "holding") == 0;
-}
-
-static const char *emptiness(const cJSON *link)
-{
-	if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(link, "installed")))
-		return "the kernel does not have this link";
-	if (strcmp(text_of(link, "state"), "holding") == 0)
-		return "no endpoints: connections wait for some, for a while";
-	return "no endpoints: new connections are refused at once";
 }
 
 static void print_endpoints(const cJSON *link)
@@ -87,18 +54,20 @@ static void print_endpoints(const cJSON *link)
 	int id_width = width_of(endpoints, "id", 2), address_width = width_of(endpoints, "address", 7);
 	const cJSON *endpoint;
 
-	if (is_empty(link))
-		printf("    %s\n", emptiness(link));
+	if (!answer_number(link, "slots"))
+		printf("    %s\n", answer_emptiness(link));
 	if (!cJSON_GetArraySize(endpoints))
 		return;
 	printf("    %-*s  %-*s  %6s  %-8s  %11s  %4s\n", id_width, "ID", address_width, "ADDRESS", "WEIGHT", "STATE",
 	       "CONNECTIONS", "LIVE");
 	cJSON_ArrayForEach (endpoint, endpoints) {
-		const char *reason = text_of(endpoint, "reason");
+		const char *reason = answer_text(endpoint, "reason");
+		bool by_hand = cJSON_HasObjectItem(endpoint, "override");
 		char connections[COUNT_TEXT], live[COUNT_TEXT];
 
-		printf("    %-*s  %-*s  %6.0f  %-8s  %11s  %4s%s%s\n", id_width, text_of(endpoint, "id"), address_width,
-		       text_of(endpoint, "address"), number_of(endpoint, "weight"), text_of(endpoint, "state"),
+		printf("    %-*s  %-*s  %6.0f  %-8s  %11s  %4s%s%s\n", id_width, answer_text(endpoint, "id"),
+		       address_width, answer_text(endpoint, "address"),
+		       answer_number(endpoint, by_hand ? "override" : "weight"), answer_text(endpoint, "state"),
 		       count_of(endpoint, "connections", connections), count_of(endpoint, "live", live),
 		       strcmp(reason, "serving") == 0 ? "" : "  ", strcmp(reason, "serving") == 0 ? "" : reason);
 	}
@@ -109,29 +78,12 @@ static void print_links(const cJSON *links)
 	const cJSON *link;
 
 	cJSON_ArrayForEach (link, links) {
-		printf("  %s  %s -> %s  %s\n", text_of(link, "name"), text_of(link, "listen"), text_of(link, "service"),
-		       text_of(link, "state"));
-		if (*text_of(link, "reason"))
-			printf("    %s\n", text_of(link, "reason"));
+		printf("  %s  %s -> %s  %s\n", answer_text(link, "name"), answer_text(link, "listen"),
+		       answer_text(link, "service"), answer_text(link, "state"));
+		if (*answer_text(link, "reason"))
+			printf("    %s\n", answer_text(link, "reason"));
 		print_endpoints(link);
 	}
-}
-
-static void print_registry(const cJSON *registry)
-{
-	const cJSON *age = cJSON_GetObjectItemCaseSensitive(registry, "last_success_seconds");
-
-	printf("registry %s  %s", text_of(registry, "uri"),
-	       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(registry, "connected")) ? "good" : "NOT GOOD");
-	if (*text_of(registry, "revision"))
-		printf(", revision %s", text_of(registry, "revision"));
-	if (cJSON_IsNumber(age))
-		printf(", last good answer %.0f s ago", age->valuedouble);
-	if (number_of(registry, "skipped_records") > 0)
-		printf(", %.0f unusable records", number_of(registry, "skipped_records"));
-	printf("\n");
-	if (*text_of(registry, "error"))
-		printf("  %s\n", text_of(registry, "error"));
 }
 
 static void print_status(const cJSON *status)
@@ -141,15 +93,15 @@ static void print_status(const cJSON *status)
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "ambassadors")) {
 		const cJSON *links = cJSON_GetObjectItemCaseSensitive(item, "links");
 
-		if (!cJSON_GetArraySize(links) && !*text_of(item, "error"))
+		if (!cJSON_GetArraySize(links) && !*answer_text(item, "error"))
 			continue;
-		printf("namespace %s\n", *text_of(item, "netns") ? text_of(item, "netns") : "(its own)");
-		if (*text_of(item, "error"))
-			printf("  %s\n", text_of(item, "error"));
+		printf("namespace %s\n", *answer_text(item, "netns") ? answer_text(item, "netns") : "(its own)");
+		if (*answer_text(item, "error"))
+			printf("  %s\n", answer_text(item, "error"));
 		print_links(links);
 	}
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "registries"))
-		print_registry(item);
+		answer_print_registry(item, "");
 }
 
 static size_t count_links(const cJSON *status)
@@ -168,8 +120,8 @@ static int show(const char *answer, const struct options *options)
 	cJSON *status = cJSON_Parse(answer);
 	int code = EXIT_GOOD;
 
-	if (*text_of(status, "error")) {
-		fprintf(stderr, "nuncio status: %s\n", text_of(status, "error"));
+	if (*answer_text(status, "error")) {
+		fprintf(stderr, "nuncio status: %s\n", answer_text(status, "error"));
 		code = EXIT_FAILED;
 	} else if (link && !count_links(status)) {
 		fprintf(stderr, "nuncio status: there is no link named %s\n", link);
