@@ -3,6 +3,7 @@
 
 import errno
 import json
+import re
 import socket
 import struct
 import time
@@ -77,6 +78,8 @@ def test_what_was_kept_from_clients_is_counted(lab):
     endpoints = daemon.endpoints("web")
     assert endpoints["b3"]["retried"] >= 2
     assert endpoints["b1"]["retried"] == endpoints["b2"]["retried"] == 0
+    assert re.findall(r"\d+ that it refused", daemon.ask("explain", "web")) == \
+        [f"{endpoints['b3']['retried']} that it refused"]
 
 
 def test_without_retry_a_refusal_is_a_refusal(lab):
@@ -218,13 +221,17 @@ def test_a_client_leaves_a_dead_endpoint(lab, death, option):
         assert {who(lab.app, ("127.0.0.1", 9000), timeout=0.9) for _ in range(5)} == {second}
 
 
-def test_a_drained_endpoint_loses_its_clients(lab):
+@pytest.mark.parametrize("by_hand", [False, True], ids=["registry", "by-hand"])
+def test_a_drained_endpoint_loses_its_clients(lab, by_hand):
     lab.serve()
     lab.registry.write({"web": lab.endpoints()})
-    lab.start("--link", "9000=web,affinity=1h")
+    daemon = lab.start("--link", "9000=web,affinity=1h")
     first = who(lab.app, ("127.0.0.1", 9000))
     index = int(first[1]) - 1
-    lab.registry.write({"web": lab.endpoints([int(i != index) for i in range(3)])})
+    if by_hand:
+        daemon.ask("drain", "web", first)
+    else:
+        lab.registry.write({"web": lab.endpoints([int(i != index) for i in range(3)])})
     wait_until(lambda: f"127.0.0.1 : {lab.backends[index].v4} " not in lab.app.table())
     assert who(lab.app, ("127.0.0.1", 9000)) != first
 

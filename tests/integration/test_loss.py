@@ -99,6 +99,32 @@ def test_weight_zero_is_the_operators_wish(web):
     assert "min_healthy" not in daemon.log()
 
 
+def test_a_drain_by_hand_before_the_removal_is_no_loss(web):
+    daemon = web.start("--link", HOLDS)
+    for endpoint in ("b2", "b3"):
+        daemon.ask("drain", "web", endpoint)
+    web.registry.write({"web": web.endpoints()[:1]})
+    wait_until(lambda: ids(daemon) == {"b1"})
+    assert "min_healthy" not in daemon.log()
+    # They come back drained, as they went.
+    web.registry.write({"web": web.endpoints()})
+    wait_until(lambda: ids(daemon) == {"b1", "b2", "b3"})
+    assert web.app.hammer("127.0.0.1:9000", count=100)["by"] == {"b1": 100}
+
+
+def test_a_held_endpoint_can_be_drained_by_hand(web):
+    daemon = web.start("--link", HOLDS)
+    lose(web, daemon)
+    assert re.search(r"held for 3[56]\d\d s more; drained by hand; it gets no new", daemon.ask("drain", "web", "b2"))
+    assert web.app.hammer("127.0.0.1:9000", count=100)["by"] == {"b1": 50, "b3": 50}
+    text = daemon.ask("explain", "web")
+    assert re.search(r"the 2 that it lost stay for 3[56]\d\d s more\n  2 of 3 endpoints get new", text), text
+    assert re.search(r"b3 at .* gets 50\.0 % .*\n    gone from the registry; held for 3[56]\d\d s more\n", text), text
+    assert daemon.links()["web"]["state"] == "stale"
+    daemon.ask("undrain", "web", "b2")
+    assert web.app.hammer("127.0.0.1:9000", count=300)["by"] == {"b1": 100, "b2": 100, "b3": 100}
+
+
 @pytest.mark.parametrize("option", ["loss_hold=0s", "min_healthy=0", "min_healthy=33"])
 def test_it_can_be_switched_off(web, option):
     daemon = web.start("--link", f"9000=web,{option}")
