@@ -41,6 +41,8 @@ enum set_type {
 	SET_ENDPOINTS, /* (listen, endpoint) with a counter of new connections */
 	/* Filled by the kernel, see set_is_dynamic(): */
 	SET_AFFINITY, /* client's address -> endpoint; one map for each link with affinity */
+	/* Attempts are told apart by their initial sequence number, which the SYNs of one share; ports are soon used
+	   again. */
 	SET_TRYING,   /* connection attempts of links whose choice does not vary by itself */
 	SET_RETRYING, /* refused connection attempts that are being retried */
 	SET_TRIED,    /* the same, remembered beyond the end of the retrying */
@@ -111,6 +113,7 @@ enum rule_form {
 	RULE_UNREACHABLE,   /* the same of routers and firewalls */
 	RULE_REFUSAL,	    /* of one of our links */
 	RULE_NORETRY,	    /* that does not want a retry */
+	RULE_NOT_TCP,	    /* ICMP: it does not tell which attempt it is about */
 	RULE_RETRYING,	    /* is being retried */
 	RULE_TRIED,	    /* was retried for long enough */
 	RULE_NOTE_TRIED,    /* is retried from now on */

@@ -26,7 +26,7 @@
 
 /* nft's numbers of data types (its enum datatypes); a concatenation has six bits for each of its fields. */
 enum { TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_INET_PROTOCOL = 12, TYPE_INET_SERVICE = 13, TYPE_IFNAME = 41 };
-enum { TYPE_NUMGEN = 4, TYPE_BITS = 6 };
+enum { TYPE_INTEGER = 4, TYPE_BITS = 6 };
 #define TYPE_VERDICT 0xffffff00
 
 /* Values of nft's "byteorder" user data. */
@@ -159,8 +159,8 @@ static uint32_t key_type(struct set_id set)
 {
 	uint32_t address = set.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR;
 	const uint32_t fields[] = {TYPE_INET_PROTOCOL, address, TYPE_INET_SERVICE, address, TYPE_INET_SERVICE};
-	const uint32_t attempt_fields[] = {address, TYPE_INET_SERVICE, address, TYPE_INET_SERVICE};
-	const uint32_t slot_fields[] = {TYPE_INET_PROTOCOL, address, TYPE_INET_SERVICE, TYPE_NUMGEN};
+	const uint32_t attempt_fields[] = {TYPE_INTEGER, address, TYPE_INET_SERVICE};
+	const uint32_t slot_fields[] = {TYPE_INET_PROTOCOL, address, TYPE_INET_SERVICE, TYPE_INTEGER};
 
 	switch ((enum set_type)set.type) {
 	case SET_PROTOCOLS:
@@ -186,7 +186,7 @@ static uint32_t key_type(struct set_id set)
 	case SET_TRYING:
 	case SET_RETRYING:
 	case SET_TRIED:
-		return concat_type(attempt_fields, 4);
+		return concat_type(attempt_fields, 3);
 	}
 	return 0;
 }
@@ -196,14 +196,17 @@ static uint32_t key_type(struct set_id set)
  * enum expr_ops (src: include/expression.h), the ids of protocols in include/proto.h and their udata builders.
  */
 enum { EXPR_PAYLOAD = 7, EXPR_META = 9, EXPR_CONCAT = 13, EXPR_NUMGEN = 23 };
-enum { PROTO_TH = 11, PROTO_IP = 12, PROTO_IP6 = 13 };
-enum { FIELD_IP_DADDR = 12, FIELD_IP6_DADDR = 9, FIELD_TH_DPORT = 2 };
+enum { PROTO_TCP = 8, PROTO_TH = 11, PROTO_IP = 12, PROTO_IP6 = 13 };
+enum { FIELD_IP_SADDR = 11, FIELD_IP_DADDR = 12, FIELD_IP6_SADDR = 8, FIELD_IP6_DADDR = 9 };
+enum { FIELD_TH_DPORT = 2, FIELD_TCP_SPORT = 1, FIELD_TCP_SEQUENCE = 3, FIELD_TCP_ACKSEQ = 4 };
+enum { PAYLOAD_LENGTH = 4 }; /* the attribute with the bits of a field that has no type of its own */
 enum { TYPEOF_EXPR = NFTNL_UDATA_SET_TYPEOF_EXPR, TYPEOF_DATA = NFTNL_UDATA_SET_TYPEOF_DATA };
 
 struct typeof_expr {
 	uint32_t expr;
 	uint8_t n; /* attributes 0..n-1 */
 	uint32_t values[4];
+	uint32_t length; /* PAYLOAD_LENGTH, or 0 */
 };
 
 static void put_typeof(struct nftnl_udata_buf *buf, uint8_t index, const struct typeof_expr *of)
@@ -214,6 +217,8 @@ static void put_typeof(struct nftnl_udata_buf *buf, uint8_t index, const struct 
 	data = nftnl_udata_nest_start(buf, TYPEOF_DATA);
 	for (uint8_t i = 0; i < of->n; i++)
 		nftnl_udata_put_u32(buf, i, of->values[i]);
+	if (of->length)
+		nftnl_udata_put_u32(buf, PAYLOAD_LENGTH, of->length);
 	nftnl_udata_nest_end(buf, data);
 	nftnl_udata_nest_end(buf, expr);
 }
@@ -235,14 +240,33 @@ static void put_slots_typeof(struct nftnl_udata_buf *buf, struct set_id set)
 {
 	bool is6 = set.family == AF_INET6;
 	const struct typeof_expr parts[] = {
-		{EXPR_META, 1, {NFT_META_L4PROTO}},
-		{EXPR_PAYLOAD, 2, {is6 ? PROTO_IP6 : PROTO_IP, is6 ? FIELD_IP6_DADDR : FIELD_IP_DADDR}},
-		{EXPR_PAYLOAD, 2, {PROTO_TH, FIELD_TH_DPORT}},
-		{EXPR_NUMGEN, 3, {NFT_NG_INCREMENTAL, 2, 0}},
+		{EXPR_META, 1, {NFT_META_L4PROTO}, 0},
+		{EXPR_PAYLOAD, 2, {is6 ? PROTO_IP6 : PROTO_IP, is6 ? FIELD_IP6_DADDR : FIELD_IP_DADDR}, 0},
+		{EXPR_PAYLOAD, 2, {PROTO_TH, FIELD_TH_DPORT}, 0},
+		{EXPR_NUMGEN, 3, {NFT_NG_INCREMENTAL, 2, 0}, 0},
 	};
 
 	put_typeof_concat(buf, NFTNL_UDATA_SET_KEY_TYPEOF, parts, 4);
 	put_typeof_concat(buf, NFTNL_UDATA_SET_DATA_TYPEOF, parts + 1, 2);
+}
+
+static bool is_keyed_by_attempt(struct set_id set)
+{
+	return set.type == SET_TRYING || set.type == SET_RETRYING || set.type == SET_TRIED;
+}
+
+/* typeof tcp sequence . ip saddr . tcp sport; for refusals, which answer it, tcp ackseq. */
+static void put_attempt_typeof(struct nftnl_udata_buf *buf, struct set_id set)
+{
+	bool is6 = set.family == AF_INET6;
+	uint32_t number = set.type == SET_TRYING ? FIELD_TCP_SEQUENCE : FIELD_TCP_ACKSEQ;
+	const struct typeof_expr parts[] = {
+		{EXPR_PAYLOAD, 2, {PROTO_TCP, number}, 32},
+		{EXPR_PAYLOAD, 2, {is6 ? PROTO_IP6 : PROTO_IP, is6 ? FIELD_IP6_SADDR : FIELD_IP_SADDR}, 0},
+		{EXPR_PAYLOAD, 2, {PROTO_TCP, FIELD_TCP_SPORT}, 0},
+	};
+
+	put_typeof_concat(buf, NFTNL_UDATA_SET_KEY_TYPEOF, parts, 3);
 }
 
 static void put_set_udata(struct nftnl_set *object, struct set_id set)
@@ -257,6 +281,8 @@ static void put_set_udata(struct nftnl_set *object, struct set_id set)
 				   : BYTEORDER_NONE);
 	if (is_map(set))
 		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATABYTEORDER, BYTEORDER_NONE);
+	if (is_keyed_by_attempt(set))
+		put_attempt_typeof(buf, set);
 	if (set.type == SET_SLOTS) {
 		put_slots_typeof(buf, set);
 		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATA_INTERVAL, false);

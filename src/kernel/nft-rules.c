@@ -16,7 +16,15 @@
 
 /* Offsets in the headers that the payload expression reads. */
 enum { IP_SADDR = 12, IP_DADDR = 16, IP6_SADDR = 8, IP6_DADDR = 24 };
-enum { TRANSPORT_SPORT = 0, TRANSPORT_DPORT = 2, TCP_SEQUENCE = 4, TCP_FLAGS = 13, ICMP_TYPE = 0, ICMP_CODE = 1 };
+enum {
+	TRANSPORT_SPORT = 0,
+	TRANSPORT_DPORT = 2,
+	TCP_SEQUENCE = 4,
+	TCP_ACKSEQ = 8,
+	TCP_FLAGS = 13,
+	ICMP_TYPE = 0,
+	ICMP_CODE = 1
+};
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
 
 /* Where the source address is hashed from: behind the words of the longest key that is put together meanwhile. */
@@ -161,22 +169,20 @@ static void load_sport(const struct builder *b, uint32_t word)
 	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TRANSPORT_SPORT, 2, word);
 }
 
-/* A connection attempt as its client sees it, from its SYN. */
+/* A connection attempt, from its SYN. */
 static void load_attempt(const struct builder *b)
 {
-	load_saddr(b, 0);
-	load_sport(b, address_words(b));
-	load_daddr(b, 1 + address_words(b));
-	load_dport(b, 1 + 2 * address_words(b));
+	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_SEQUENCE, 4, 0);
+	load_saddr(b, 1);
+	load_sport(b, 1 + address_words(b));
 }
 
-/* The same from any packet of its connection. */
-static void load_original_attempt(const struct builder *b)
+/* The same from the RST that answers it: what this acknowledges is one more than the SYN's number, at each SYN. */
+static void load_refused_attempt(const struct builder *b)
 {
-	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_ORIGINAL, 0);
-	add_ct(b, NFT_CT_PROTO_SRC, IP_CT_DIR_ORIGINAL, address_words(b));
-	add_ct(b, b->is6 ? NFT_CT_DST_IP6 : NFT_CT_DST_IP, IP_CT_DIR_ORIGINAL, 1 + address_words(b));
-	add_ct(b, NFT_CT_PROTO_DST, IP_CT_DIR_ORIGINAL, 1 + 2 * address_words(b));
+	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_ACKSEQ, 4, 0);
+	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_ORIGINAL, 1);
+	add_ct(b, NFT_CT_PROTO_SRC, IP_CT_DIR_ORIGINAL, 1 + address_words(b));
 }
 
 /* The packet's protocol, destination and port, as key of a first packet. */
@@ -516,17 +522,24 @@ static void build_noretry(const struct builder *b)
 	add_verdict(b, NF_ACCEPT, NULL);
 }
 
+static void build_not_tcp(const struct builder *b)
+{
+	add_meta(b, NFT_META_L4PROTO, 0);
+	add_cmp_byte(b, NFT_CMP_NEQ, IPPROTO_TCP);
+	add_verdict(b, NFT_GOTO, dropped_chain(b));
+}
+
 static void match_attempt(const struct builder *b, enum set_type set)
 {
-	match_protocols(b, SET_REFUSERS);
-	load_original_attempt(b);
+	match_tcp(b);
+	load_refused_attempt(b);
 	add_lookup(b, set, 0);
 }
 
 static void note_attempt(const struct builder *b, enum set_type set, uint32_t seconds)
 {
-	match_protocols(b, SET_REFUSERS);
-	load_original_attempt(b);
+	match_tcp(b);
+	load_refused_attempt(b);
 	add_dynset(b, NFT_DYNSET_OP_ADD, (struct set_id){.type = (uint8_t)set}, seconds);
 }
 
@@ -622,6 +635,9 @@ void nft_rule_expressions(const struct rule *rule, uint32_t anonymous_id, struct
 	case RULE_NORETRY:
 		build_noretry(&b);
 		break;
+	case RULE_NOT_TCP:
+		build_not_tcp(&b);
+		break;
 	case RULE_RETRYING:
 		match_attempt(&b, SET_RETRYING);
 		add_verdict(&b, NFT_GOTO, dropped_chain(&b));
@@ -647,8 +663,7 @@ bool nft_rule_anonymous_set(const struct rule *rule, enum set_type *ret)
 {
 	static const enum rule_form protocols[] = {RULE_LINKED, RULE_POLICY, RULE_COUNT,
 						   RULE_NEVER,	RULE_AUTO,   RULE_REMEMBER};
-	static const enum rule_form refusers[] = {RULE_REFUSAL,	   RULE_NORETRY,       RULE_RETRYING,	  RULE_TRIED,
-						  RULE_NOTE_TRIED, RULE_NOTE_RETRYING, RULE_COUNT_REFUSAL};
+	static const enum rule_form refusers[] = {RULE_REFUSAL, RULE_NORETRY, RULE_COUNT_REFUSAL};
 
 	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
 		*ret = SET_PROTOCOLS;

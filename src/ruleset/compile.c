@@ -90,6 +90,7 @@ static void add_refusal_chains(struct ruleset *out)
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		chain = add_chain(out, refused[i]);
 		add_rule(chain, RULE_NORETRY, families[i]);
+		add_rule(chain, RULE_NOT_TCP, families[i]);
 		add_rule(chain, RULE_RETRYING, families[i]);
 		add_rule(chain, RULE_TRIED, families[i]);
 		add_rule(chain, RULE_NOTE_TRIED, families[i]);

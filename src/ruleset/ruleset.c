@@ -29,9 +29,9 @@ static const struct set_shape {
 	[SET_SLOTS] = {"slots", true, true, 3, 1, 1, 1},
 	[SET_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
 	[SET_AFFINITY] = {"affinity", true, false, 0, 1, 1, 1},
-	[SET_TRYING] = {"trying", true, false, 2, 2, 0, 0},
-	[SET_RETRYING] = {"retrying", true, false, 2, 2, 0, 0},
-	[SET_TRIED] = {"tried", true, false, 2, 2, 0, 0},
+	[SET_TRYING] = {"trying", true, false, 2, 1, 0, 0},
+	[SET_RETRYING] = {"retrying", true, false, 2, 1, 0, 0},
+	[SET_TRIED] = {"tried", true, false, 2, 1, 0, 0},
 	[SET_REFUSALS] = {"refusals", true, true, 3, 2, 0, 0},
 };
 
@@ -135,8 +135,8 @@ const char *timeout_default_name(uint8_t family)
 
 /* What the client asked for, and the packet's own connection. */
 #define LISTEN_WORDS "ct protocol . ct original $f daddr . ct original proto-dst"
-#define ATTEMPT_WORDS "$f saddr . tcp sport . $f daddr . tcp dport"
-#define ORIGINAL_WORDS "ct original $f saddr . ct original proto-src . ct original $f daddr . ct original proto-dst"
+#define ATTEMPT_WORDS "tcp sequence . $f saddr . tcp sport"
+#define REFUSED_WORDS "tcp ackseq . ct original $f saddr . ct original proto-src"
 #define REFUSERS_WORDS "meta l4proto { icmp, tcp, ipv6-icmp } "
 #define UNTRIED_WORDS "ct direction reply ct status dnat / assured,dnat "
 
@@ -164,12 +164,11 @@ static const char *const rule_words[RULE_FORMS] = {
 	[RULE_UNREACHABLE] = "$i " UNTRIED_WORDS "ct protocol tcp goto refusals",
 	[RULE_REFUSAL] = REFUSERS_WORDS LISTEN_WORDS " @links$n goto refused$n",
 	[RULE_NORETRY] = REFUSERS_WORDS LISTEN_WORDS " @noretry$n accept",
-	[RULE_RETRYING] = REFUSERS_WORDS ORIGINAL_WORDS " @retrying$n goto dropped$n",
-	[RULE_TRIED] = REFUSERS_WORDS ORIGINAL_WORDS " @tried$n accept",
-	[RULE_NOTE_TRIED] = REFUSERS_WORDS "add @tried$n { " ORIGINAL_WORDS " timeout " TEXT_OF(TRIED_S) "s }",
-	[RULE_NOTE_RETRYING] =
-		REFUSERS_WORDS "add @retrying$n { " ORIGINAL_WORDS " timeout " TEXT_OF(RETRYING_S) "s }"
-												   " goto dropped$n",
+	[RULE_NOT_TCP] = "meta l4proto != tcp goto dropped$n",
+	[RULE_RETRYING] = REFUSED_WORDS " @retrying$n goto dropped$n",
+	[RULE_TRIED] = REFUSED_WORDS " @tried$n accept",
+	[RULE_NOTE_TRIED] = "add @tried$n { " REFUSED_WORDS " timeout " TEXT_OF(TRIED_S) "s }",
+	[RULE_NOTE_RETRYING] = "add @retrying$n { " REFUSED_WORDS " timeout " TEXT_OF(RETRYING_S) "s } goto dropped$n",
 	[RULE_COUNT_REFUSAL] =
 		REFUSERS_WORDS "update @refusals$n { " LISTEN_WORDS
 			       " . ct reply $f saddr . ct reply proto-src timeout " TEXT_OF(REFUSALS_S) "s }",
@@ -228,10 +227,10 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 			 keyword, keyword, draw, digit, rule->shard);
 	else if (rule->form == RULE_ELSEWHERE)
 		snprintf(buffer, RULE_TEXT,
-			 "%s saddr . tcp sport . %s daddr . tcp dport @trying%c"
+			 "tcp sequence . %s saddr . tcp sport @trying%c"
 			 " dnat %s to meta l4proto . %s daddr . th dport . numgen random mod %u offset %u map "
 			 "@slots%c-%u",
-			 keyword, keyword, digit, keyword, keyword, rule->modulus, rule->offset, digit, rule->shard);
+			 keyword, digit, keyword, keyword, rule->modulus, rule->offset, digit, rule->shard);
 	else if (rule->form == RULE_STICK_TCP || rule->form == RULE_STICK_UDP)
 		snprintf(buffer, RULE_TEXT, "meta l4proto %s dnat %s to %s saddr map @affinity%c-%u",
 			 rule->form == RULE_STICK_TCP ? "tcp" : "udp", keyword, keyword, digit, rule->shard);
@@ -242,9 +241,9 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 			 digit, rule->shard, keyword, rule->seconds, keyword);
 	else if (rule->form == RULE_FORGET)
 		snprintf(buffer, RULE_TEXT,
-			 "%s saddr . tcp sport . %s daddr . tcp dport @trying%c"
+			 "tcp sequence . %s saddr . tcp sport @trying%c"
 			 " delete @affinity%c-%u { %s saddr : %s daddr . tcp dport }",
-			 keyword, keyword, digit, digit, rule->shard, keyword, keyword);
+			 keyword, digit, digit, rule->shard, keyword, keyword);
 	else if (rule->form == RULE_TIMEOUT)
 		snprintf(buffer, RULE_TEXT, "meta l4proto tcp ct timeout set \"%s\"", rule->timeout);
 	else

@@ -221,6 +221,25 @@ def test_a_client_leaves_a_dead_endpoint(lab, death, option):
         assert {who(lab.app, ("127.0.0.1", 9000), timeout=0.9) for _ in range(5)} == {second}
 
 
+def test_a_port_that_is_used_again_is_another_attempt(lab):
+    """The same addresses and ports a moment later are no SYN that comes again: the client keeps its endpoint."""
+    lab.serve()
+    lab.registry.write({"web": lab.endpoints()})
+    lab.start("--link", "9000=web,affinity=1h")
+
+    def connect():
+        made = lab.app.socket()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leaves no TIME_WAIT
+        made.bind(("127.0.0.1", 5555))
+        made.connect(("127.0.0.1", 9000))
+        name = made.recv(100)
+        made.close()
+        return name
+
+    assert len({connect() for _ in range(6)}) == 1
+
+
 @pytest.mark.parametrize("by_hand", [False, True], ids=["registry", "by-hand"])
 def test_a_drained_endpoint_loses_its_clients(lab, by_hand):
     lab.serve()
