@@ -3,6 +3,8 @@
  * The state of an ambassador, shared by the files that make one up and by nobody else:
  *
  *   ambassador.c         its life: opening the namespace, trying again, cleaning up
+ *   ambassador-timers.c  when it looks again
+ *   ambassador-sockdiag.c its way to the sockets in its namespace
  *   ambassador-links.c   its links: configuration, subscriptions, shards
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links

@@ -26,50 +26,6 @@
 /* How often the footprint is looked at without an occasion: the kernel tells nobody that route_localnet was set. */
 #define PATROL_MS 10000
 
-#define RETRY_FIRST_MS 250
-#define RETRY_LAST_MS 30000
-
-/* Trying again */
-
-static void on_retry(uv_timer_t *timer)
-{
-	struct ambassador *ambassador = timer->data;
-
-	ambassador->backing_off = false;
-	ambassador->footprint_dirty |= ambassador->footprint_error != NULL;
-	/* The loop reconciles after every event, this one too. */
-	for (struct link *link = ambassador->links; link; link = link->hh.next) {
-		if (link->error)
-			link_mark_dirty(link);
-	}
-}
-
-void ambassador_retry_later(struct ambassador *ambassador)
-{
-	ambassador->retry_ms = ambassador->retry_ms ? ambassador->retry_ms * 2 : RETRY_FIRST_MS;
-	if (ambassador->retry_ms > RETRY_LAST_MS)
-		ambassador->retry_ms = RETRY_LAST_MS;
-	uv_timer_start(ambassador->retry, on_retry, ambassador->retry_ms, 0);
-}
-
-/* Holding */
-
-static void on_hold_over(uv_timer_t *timer)
-{
-	struct ambassador *ambassador = timer->data;
-
-	for (struct link *link = ambassador->links; link; link = link->hh.next) {
-		if (link->installed && (link->plan.hold || link->loss.held))
-			link_mark_dirty(link);
-	}
-}
-
-void ambassador_hold_for(struct ambassador *ambassador, uint64_t ms)
-{
-	if (!uv_is_active((uv_handle_t *)ambassador->hold) || uv_timer_get_due_in(ambassador->hold) > ms)
-		uv_timer_start(ambassador->hold, on_hold_over, ms, 0);
-}
-
 static uv_handle_t *new_handle(struct ambassador *ambassador, size_t size)
 {
 	uv_handle_t *handle = xcalloc(1, size);
@@ -273,26 +229,6 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 	uv_poll_start(ambassador->watch, UV_READABLE, on_namespace_changed);
 	ambassador->resync = true;
 	return 0;
-}
-
-static int open_sockdiag(void *context)
-{
-	struct ambassador *ambassador = context;
-	struct error err;
-	int code = sockdiag_open(&ambassador->sockdiag, &err);
-
-	if (code < 0)
-		log_error("%s", err.text);
-	return code;
-}
-
-struct sockdiag *ambassador_sockdiag(struct ambassador *ambassador)
-{
-	struct error err;
-
-	if (!ambassador->sockdiag)
-		netns_call(ambassador->netns_fd, open_sockdiag, ambassador, &err);
-	return ambassador->sockdiag;
 }
 
 static void on_table_changed(uv_poll_t *watch, int status, int events)
