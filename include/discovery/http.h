@@ -33,6 +33,7 @@ struct http_answer {
 	long status;	   /* HTTP's */
 	const char *body;  /* what was not taken by `data`; NUL-terminated */
 	size_t length;
+	struct http_request *request; /* for http_answer_header() */
 };
 
 struct http_events {
@@ -51,5 +52,8 @@ void http_close(struct http *http);
 struct http_request *http_start(struct http *http, const struct http_conf *conf, const struct http_events *events,
 				void *context);
 void http_cancel(struct http_request *request); /* no callback comes after it; NULL is fine */
+
+/* The value of a header, its name in any case; NULL where the answer has none. It lives as long as the answer. */
+const char *http_answer_header(const struct http_answer *answer, const char *name);
 
 #endif

@@ -86,9 +86,13 @@ static const char *failure_text(const struct http_request *request)
 	}
 }
 
-static struct http_answer make_answer(const struct http_request *request)
+static struct http_answer make_answer(struct http_request *request)
 {
-	struct http_answer answer = {.body = request->bytes ? request->bytes : "", .length = request->length};
+	struct http_answer answer = {
+		.body = request->bytes ? request->bytes : "",
+		.length = request->length,
+		.request = request,
+	};
 
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &answer.status);
 	if (request->too_much) {
@@ -99,6 +103,16 @@ static struct http_answer make_answer(const struct http_request *request)
 		answer.error = failure_text(request);
 	}
 	return answer;
+}
+
+const char *http_answer_header(const struct http_answer *answer, const char *name)
+{
+	struct curl_header *header;
+
+	/* The last one: of a proxy's and the server's own, that which came from nearer by. */
+	if (curl_easy_header(answer->request->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return NULL;
+	return header->value;
 }
 
 static bool is_good(const struct http_request *request)

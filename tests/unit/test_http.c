@@ -28,7 +28,7 @@ struct world {
 	struct http_request *request;
 	int ended, code;
 	long status;
-	char error[256], body[65536], taken[65536];
+	char error[256], body[65536], taken[65536], header[64];
 	size_t take_at_once;
 	bool cancel_in_data;
 };
@@ -116,6 +116,7 @@ static size_t on_data(void *context, const char *bytes, size_t length)
 static void on_done(void *context, const struct http_answer *answer)
 {
 	struct world *world = context;
+	const char *header;
 
 	assert_true(!answer->code == !answer->error);
 	assert_int_equal(strlen(answer->body), answer->length);
@@ -124,6 +125,8 @@ static void on_done(void *context, const struct http_answer *answer)
 	world->status = answer->status;
 	snprintf(world->error, sizeof(world->error), "%s", answer->error ? answer->error : "");
 	snprintf(world->body, sizeof(world->body), "%s", answer->body);
+	header = http_answer_header(answer, "x-answer");
+	snprintf(world->header, sizeof(world->header), "%s", header ? header : "none");
 }
 
 static const struct http_events whole = {.done = on_done}, streamed = {.data = on_data, .done = on_done};
@@ -248,6 +251,20 @@ static void a_stream_is_taken_piece_by_piece(void **state)
 }
 
 /* A stream that is refused is an answer as a whole. */
+static void headers_are_found(void **state)
+{
+	struct world *world = *state;
+
+	world->says = "HTTP/1.1 200 OK\r\nX-Answer: 42 \r\nContent-Length: 0\r\n\r\n";
+	ask(world, &whole, NULL, PATIENCE_MS);
+	run_until(world, NULL);
+	assert_string_equal(world->header, "42");
+	world->says = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+	ask(world, &whole, NULL, PATIENCE_MS);
+	run_until(world, NULL);
+	assert_string_equal(world->header, "none");
+}
+
 static void only_good_answers_are_streams(void **state)
 {
 	struct world *world = *state;
@@ -320,6 +337,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(requests_share_a_connection, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_stream_is_taken_piece_by_piece, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(headers_are_found, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_good_answers_are_streams, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(too_much_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(silence_ends, set_up, tear_down),
