@@ -35,6 +35,9 @@ struct file_text {
  */
 int file_read(const char *path, struct file_text *ret, struct error *err);
 
+/* The first line of a file, such as a password's, to be freed; NULL with a sentence, also where it is empty. */
+char *file_first_line(const char *path, struct error *err);
+
 /* The stamp of what is at the path now, links followed; zeroed where nothing can be seen. */
 struct file_stamp file_stamp(const char *path);
 bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);

@@ -27,6 +27,9 @@ int record_number(const char *key, const char *value, uint16_t min, uint16_t max
 int record_host(const char *host, struct ip_addr *ret, struct error *err);
 int record_address(const char *text, struct ip_port *ret, struct error *err); /* "10.0.0.5:80", "[fd00::1]:80" */
 
+/* An address, or a name that is to be resolved: then ret->family is 0. */
+int record_host_or_name(const char *host, struct ip_addr *ret, struct error *err);
+
 /* The value of a key; NULL where it is absent or null. */
 const cJSON *record_member(const cJSON *object, const char *key);
 /* The same fields as members of an object. An absent one leaves *ret alone and is no failure; numbers may be strings.

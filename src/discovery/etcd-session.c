@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "discovery/file-read.h"
 
 /* How often it is looked whether something is due. */
 #define TICK_MS 1000
@@ -340,31 +341,12 @@ static void on_answer(void *context, const struct http_answer *answer)
 
 static const struct http_events answer_events = {.done = on_answer};
 
-/* The first line of a file; NULL with a sentence. */
-static char *read_first_line(const char *path, struct error *err)
-{
-	FILE *file = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
-
-	if (!file || getline(&line, &size, file) < 0) {
-		fail(err, -EINVAL, "%s: %s", path, file ? "no password in it" : strerror(errno));
-		free(line);
-		line = NULL;
-	} else {
-		line[strcspn(line, "\r\n")] = '\0';
-	}
-	if (file)
-		fclose(file);
-	return line;
-}
-
 static struct http_request *start_authentication(struct etcd_session *session)
 {
 	const struct registry_conf *conf = session->conf;
 	struct error err;
 	struct http_request *request;
-	char *password = conf->password_file ? read_first_line(conf->password_file, &err) : xstrdup(conf->password);
+	char *password = conf->password_file ? file_first_line(conf->password_file, &err) : xstrdup(conf->password);
 
 	if (!password) {
 		end_session(session, "%s", err.text);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "discovery/etcd-uri.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/addr.h"
+#include "discovery/uri.h"
 
 #define DEFAULT_PORT "2379"
 
@@ -15,35 +14,16 @@ static bool is_tls(const struct registry_conf *conf)
 	return strncmp(conf->uri, "etcds:", 6) == 0;
 }
 
-static bool is_host(const char *host, size_t length)
-{
-	char text[IP_ADDR_TEXT];
-	struct ip_addr addr;
-
-	if (length > 2 && host[0] == '[' && host[length - 1] == ']' && length - 2 < sizeof(text)) {
-		memcpy(text, host + 1, length - 2);
-		text[length - 2] = '\0';
-		return ip_addr_parse(text, &addr) == 0;
-	}
-	for (size_t i = 0; i < length; i++)
-		if (!isalnum((unsigned char)host[i]) && !strchr("-._", host[i]))
-			return false;
-	return length > 0;
-}
-
 static int take_member(const struct registry_conf *conf, struct etcd_uri *uri, const char *member, struct error *err)
 {
-	const char *bracket = strrchr(member, ']'), *colon = strchr(bracket ? bracket : member, ':');
-	size_t length = colon ? (size_t)(colon - member) : strlen(member);
-	uint64_t port;
+	const char *address = uri_address(&uri->arena, member, DEFAULT_PORT);
 
-	if (!is_host(member, length) || (colon && number_parse(colon + 1, 1, UINT16_MAX, &port) < 0))
+	if (!address)
 		return fail(err, -EINVAL, "registry \"%s\": \"%s\" is not HOST[:PORT]; %s is accepted", conf->uri,
 			    member, ETCD_URI_FORM);
 	if (uri->n_members == ETCD_MEMBERS_MAX)
 		return fail(err, -EINVAL, "registry \"%s\": more than %d members", conf->uri, ETCD_MEMBERS_MAX);
-	uri->members[uri->n_members++] = arena_printf(&uri->arena, "%s://%.*s:%s", is_tls(conf) ? "https" : "http",
-						      (int)length, member, colon ? colon + 1 : DEFAULT_PORT);
+	uri->members[uri->n_members++] = arena_printf(&uri->arena, "%s://%s", is_tls(conf) ? "https" : "http", address);
 	return 0;
 }
 

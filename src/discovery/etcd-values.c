@@ -9,7 +9,6 @@
 #include "discovery/json.h"
 #include "discovery/record.h"
 
-#define HOST_NAME_MAX_BYTES 253
 #define FORMS "ADDRESS:PORT or an object with host and port, Addr, URL, or IP and PublicPort is accepted"
 
 /* One value while it is read. */
@@ -20,30 +19,15 @@ struct reading {
 	struct error *err;
 };
 
-static bool is_host_name(const char *text)
-{
-	size_t length = strlen(text);
-
-	if (!length || length > HOST_NAME_MAX_BYTES || !isalnum((unsigned char)*text))
-		return false;
-	for (size_t i = 0; i < length; i++)
-		if (!isalnum((unsigned char)text[i]) && !strchr("-._", text[i]))
-			return false;
-	return true;
-}
-
 /* An address, or a name that is to be resolved. */
 static int take_host(struct reading *reading, const char *host)
 {
-	char quoted[RECORD_QUOTE_SIZE];
+	struct ip_addr *addr = &reading->value->endpoint.at.addr;
+	int code = record_host_or_name(host, addr, reading->err);
 
-	if (!record_looks_like_name(host, strlen(host)))
-		return record_host(host, &reading->value->endpoint.at.addr, reading->err);
-	if (!is_host_name(host))
-		return fail(reading->err, -EINVAL, "host \"%s\": an address or a name of a-z 0-9 - . _ is accepted",
-			    record_quote(host, quoted));
-	reading->value->host = arena_strdup(reading->arena, host);
-	return 0;
+	if (!code && !addr->family)
+		reading->value->host = arena_strdup(reading->arena, host);
+	return code;
 }
 
 /* "ADDRESS:PORT" or "NAME:PORT" */

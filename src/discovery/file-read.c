@@ -118,3 +118,22 @@ int file_read(const char *path, struct file_text *ret, struct error *err)
 		*ret = file;
 	return code;
 }
+
+char *file_first_line(const char *path, struct error *err)
+{
+	struct file_text file;
+	char *line = NULL;
+	size_t length = 0;
+
+	if (file_read(path, &file, err) < 0)
+		return NULL;
+	/* Three bytes: it ends at a NUL, too. */
+	while (length < file.length && !memchr("\r\n", file.text[length], 3))
+		length++;
+	if (length)
+		line = xstrndup(file.text, length);
+	else
+		fail(err, -EINVAL, "%s: its first line is empty", path);
+	free(file.text);
+	return line;
+}

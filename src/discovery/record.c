@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "discovery/record.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "catalog/endpoints.h"
 
+#define HOST_NAME_MAX_BYTES 253
 #define NO_HOST_NAMES "host names are not yet supported, " RECORD_ADDRESS_ACCEPTED
 
 const char *record_quote(const char *value, char buffer[RECORD_QUOTE_SIZE])
@@ -83,6 +85,31 @@ int record_host(const char *host, struct ip_addr *ret, struct error *err)
 		return fail(err, -EINVAL, "host \"%s\": %s", record_quote(host, quoted),
 			    record_looks_like_name(host, strlen(host)) ? NO_HOST_NAMES : RECORD_ADDRESS_ACCEPTED);
 	return check_unicast(ret, err);
+}
+
+static bool is_host_name(const char *text)
+{
+	size_t length = strlen(text);
+
+	if (!length || length > HOST_NAME_MAX_BYTES || !isalnum((unsigned char)*text))
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)text[i]) && !strchr("-._", text[i]))
+			return false;
+	return true;
+}
+
+int record_host_or_name(const char *host, struct ip_addr *ret, struct error *err)
+{
+	char quoted[RECORD_QUOTE_SIZE];
+
+	if (!record_looks_like_name(host, strlen(host)))
+		return record_host(host, ret, err);
+	if (!is_host_name(host))
+		return fail(err, -EINVAL, "host \"%s\": an address or a name of a-z 0-9 - . _ is accepted",
+			    record_quote(host, quoted));
+	*ret = (struct ip_addr){0};
+	return 0;
 }
 
 int record_address(const char *text, struct ip_port *ret, struct error *err)
