@@ -10,6 +10,7 @@ struct registry_conf {
 	char *uri;
 	char *ca, *cert, *key; /* PEM files: whom to trust, our certificate, its private key */
 	char *username, *password, *password_file;
+	char *token, *token_file;
 };
 
 /* The same registry, asked in the same way? */

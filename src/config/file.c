@@ -200,9 +200,13 @@ static int read_registry_keys(struct reader *reader, const char *where, const cJ
 		const char *name;
 		char **text;
 	} members[] = {
-		{"uri", &ret->uri},	      {"ca", &ret->ca},
-		{"cert", &ret->cert},	      {"key", &ret->key},
-		{"username", &ret->username}, {"password_file", &ret->password_file},
+		{"uri", &ret->uri},
+		{"ca", &ret->ca},
+		{"cert", &ret->cert},
+		{"key", &ret->key},
+		{"username", &ret->username},
+		{"password_file", &ret->password_file},
+		{"token_file", &ret->token_file},
 	};
 	int r = 0;
 

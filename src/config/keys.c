@@ -269,7 +269,7 @@ const struct key registry_keys[] = {
 	{"key", "a file", "none", "TLS: our private key", 0, NULL},
 	{"username", "a name", "none", "as whom to authenticate", 0, NULL},
 	{"password_file", "a file", "none", "the password of username, on its first line", 0, NULL},
-	{"token_file", "a file", "none", "what the registry knows us by", KEY_LATER, NULL},
+	{"token_file", "a file", "none", "consul: the token, on its first line", 0, NULL},
 	{0},
 };
 

@@ -71,6 +71,41 @@ static void complete_etcd(struct arena *arena, struct registry_conf *conf)
 	complete(arena, &conf->password, "ETCDCTL_PASSWORD");
 }
 
+/* "10.0.0.1:8500", "http://10.0.0.1:8500", "https://consul:8501" */
+static void complete_consul_host(struct arena *arena, struct registry_conf *conf)
+{
+	const char *rest = strstr(conf->uri, "://"), *address = getenv("CONSUL_HTTP_ADDR"),
+		   *ssl = getenv("CONSUL_HTTP_SSL");
+	const char *host;
+	bool tls;
+
+	if (!rest || !strchr("/?", rest[3]))
+		return;
+	if (!address || !*address)
+		address = "127.0.0.1:8500";
+	tls = begins_with(conf->uri, "consuls:") || begins_with(address, "https:") ||
+	      (ssl && (strcmp(ssl, "true") == 0 || strcmp(ssl, "1") == 0));
+	host = strstr(address, "://");
+	conf->uri = arena_printf(arena, "%s://%s%s", tls ? "consuls" : "consul", host ? host + 3 : address, rest + 3);
+}
+
+static void complete_consul(struct arena *arena, struct registry_conf *conf)
+{
+	complete_consul_host(arena, conf);
+	if (begins_with(conf->uri, "consuls:")) {
+		complete(arena, &conf->ca, "CONSUL_CACERT");
+		if (!conf->cert && !conf->key) {
+			complete(arena, &conf->cert, "CONSUL_CLIENT_CERT");
+			complete(arena, &conf->key, "CONSUL_CLIENT_KEY");
+		}
+	}
+	if (conf->token_file)
+		return;
+	complete(arena, &conf->token, "CONSUL_HTTP_TOKEN");
+	if (!conf->token)
+		complete(arena, &conf->token_file, "CONSUL_HTTP_TOKEN_FILE");
+}
+
 static int settle(const struct draft *draft, const struct registry_conf *said, const struct registry_conf **ret,
 		  struct error *err)
 {
@@ -80,6 +115,8 @@ static int settle(const struct draft *draft, const struct registry_conf *said, c
 	*conf = *said;
 	if (begins_with(conf->uri, "etcd:") || begins_with(conf->uri, "etcds:"))
 		complete_etcd(draft->arena, conf);
+	if (begins_with(conf->uri, "consul:") || begins_with(conf->uri, "consuls:"))
+		complete_consul(draft->arena, conf);
 	r = source_check(conf, err);
 	if (r == 0)
 		*ret = conf;

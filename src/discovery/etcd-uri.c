@@ -63,6 +63,9 @@ static int take_prefix(const struct registry_conf *conf, struct etcd_uri *uri, c
 
 static int check_options(const struct registry_conf *conf, struct error *err)
 {
+	if (conf->token_file)
+		return fail(err, -EINVAL, "registry \"%s\": etcd knows no token_file, but username and password_file",
+			    conf->uri);
 	if (!is_tls(conf) && (conf->ca || conf->cert || conf->key))
 		return fail(err, -EINVAL, "registry \"%s\": ca, cert and key are for TLS, which is etcds://",
 			    conf->uri);

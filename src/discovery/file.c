@@ -576,10 +576,11 @@ static int file_check(const struct registry_conf *conf, struct error *err)
 {
 	if (!conf->uri[strlen("file:")])
 		return fail(err, -EINVAL, "registry \"%s\": %s is accepted", conf->uri, file_source_ops.form);
-	if (conf->ca || conf->cert || conf->key || conf->username || conf->password_file)
-		return fail(err, -EINVAL,
-			    "registry \"%s\": a file has no use for ca, cert, key, username or password_file",
-			    conf->uri);
+	if (conf->ca || conf->cert || conf->key || conf->username || conf->password_file || conf->token_file)
+		return fail(
+			err, -EINVAL,
+			"registry \"%s\": a file has no use for ca, cert, key, username, password_file or token_file",
+			conf->uri);
 	return 0;
 }
 

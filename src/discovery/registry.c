@@ -13,8 +13,9 @@ static char *copy(const char *text)
 
 char *registry_identity(const struct registry_conf *conf)
 {
-	const char *const parts[] = {conf->uri,	     conf->ca,	     conf->cert,	 conf->key,
-				     conf->username, conf->password, conf->password_file};
+	const char *const parts[] = {conf->uri,		  conf->ca,	  conf->cert,
+				     conf->key,		  conf->username, conf->password,
+				     conf->password_file, conf->token,	  conf->token_file};
 	char *text = xstrdup("");
 
 	/* Each with its length, so that no two lists read the same. */
@@ -53,6 +54,8 @@ struct registry_conf registry_copy(const struct registry_conf *conf)
 		.username = copy(conf->username),
 		.password = copy(conf->password),
 		.password_file = copy(conf->password_file),
+		.token = copy(conf->token),
+		.token_file = copy(conf->token_file),
 	};
 }
 
@@ -65,5 +68,7 @@ void registry_clear(struct registry_conf *conf)
 	free(conf->username);
 	free(conf->password);
 	free(conf->password_file);
+	free(conf->token);
+	free(conf->token_file);
 	*conf = (struct registry_conf){0};
 }

@@ -6,16 +6,20 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "discovery/consul-uri.h"
+#include "discovery/consul.h"
 #include "discovery/etcd-uri.h"
 #include "discovery/etcd.h"
 #include "discovery/file.h"
 
-static const struct source_ops *const supported[] = {&file_source_ops, &etcd_source_ops, &etcds_source_ops};
+static const struct source_ops *const supported[] = {
+	&file_source_ops, &etcd_source_ops, &etcds_source_ops, &consul_source_ops, &consuls_source_ops,
+};
 
-#define FORMS "file:PATH or " ETCD_URI_FORM
+#define FORMS "file:PATH, " ETCD_URI_FORM " or " CONSUL_URI_FORM
 
 /* What the documentation names and a later version will read. */
-static const char *const planned[] = {"consul", "consuls", "dns", "docker"};
+static const char *const planned[] = {"dns", "docker"};
 
 static bool has_scheme(const char *uri, const char *scheme)
 {

@@ -532,7 +532,7 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,affinity=true", "'true' is not accepted: expected off or a number");
 	refuse_link(-EINVAL, "80=web,registry=dc2",
 		    "--link 80=web,registry=dc2: registry: 'dc2' is neither a name in 'registries' nor a URI");
-	refuse_link(-ENOTSUP, "80=web,registry=consul://h:8500", "--link 80=web,registry=consul://h:8500: registry: ");
+	refuse_link(-ENOTSUP, "80=web,registry=dns://h:53/", "--link 80=web,registry=dns://h:53/: registry: ");
 }
 
 static void later_keys_are_refused_by_name(void **state)
@@ -625,7 +625,7 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: links[0]: has no registry");
 	refuse(-EINVAL, &(struct said){.registry = "dc2", .links = {"80=web"}}, "--registry: 'dc2' is neither a name");
 	refuse(-EINVAL, &(struct said){.env_registry = "gopher://x", .links = {"80=web"}}, "NUNCIO_REGISTRY: ");
-	refuse(-ENOTSUP, &(struct said){.file = "{'registry': 'consul://h:8500'}", .links = {"80=web"}},
+	refuse(-ENOTSUP, &(struct said){.file = "{'registry': 'dns://h/'}", .links = {"80=web"}},
 	       "nuncio.json: registry: ");
 	refuse_file(-EINVAL, "{'registry': {}}",
 		    "nuncio.json: registry: {} is not accepted: expected a string: a URI such");
@@ -641,8 +641,7 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: registries.a.uri: 1 is not accepted: expected a string: a URI");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'a'}}}",
 		    "nuncio.json: registries.a: registry 'a': no scheme");
-	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'consul://a:8500'}}}",
-		    "nuncio.json: registries.a: registry 'consul:");
+	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'dns://a'}}}", "nuncio.json: registries.a: registry 'dns:");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'file:a', 'url': 'x'}}}",
 		    "nuncio.json: registries.a: unknown key 'url': accepted are uri");
 	refuse_file(-EINVAL, "{'registries': {'a:b': {'uri': 'file:a'}}}",
@@ -656,27 +655,27 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: links[1].service: '.hidden' is no service of a file registry");
 }
 
-static void later_registry_keys_are_refused_by_name(void **state)
-{
-	static const char *const keys[] = {"token_file"};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		char *file = xasprintf("{'registries': {'a': {'uri': 'file:a', '%s': 'x'}}}", keys[i]);
-		char *text = xasprintf("nuncio.json: registries.a: '%s' is not yet supported", keys[i]);
-
-		refuse_file(-ENOTSUP, file, text);
-		free(file);
-		free(text);
-	}
-}
-
 static void options_of_registries_are_checked(void **state)
 {
 	static const struct {
 		const char *keys, *text;
 	} cases[] = {
-		{"'uri': 'file:a', 'ca': 'x'", "a file has no use for ca, cert, key, username or password_file"},
+		{"'uri': 'file:a', 'ca': 'x'", "a file has no use for ca, cert, key, username, password_file or "},
+		{"'uri': 'file:a', 'token_file': 'x'", "password_file or token_file"},
+		{"'uri': 'etcd://h', 'token_file': 'x'", "etcd knows no token_file"},
+		{"'uri': 'consul://h', 'username': 'x'", "Consul knows no username, but a token_file"},
+		{"'uri': 'consul://h', 'ca': 'x'", "ca, cert and key are for TLS, which is consuls://"},
+		{"'uri': 'consuls://h', 'key': 'x'", "cert and key are accepted together only"},
+		{"'uri': 'consul://:t@h'", "a consul registry's URI with a token: give token_file"},
+		{"'uri': 'consul://h1,h2'", "'h1,h2' is not HOST[:PORT]; consul://HOST"},
+		{"'uri': 'consul://h/kv'", "'h/kv' is not HOST[:PORT]"},
+		{"'uri': 'consul:h'", "registry 'consul:h': consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]... is accepted"},
+		{"'uri': 'consul://h/?x=1'", "x=1: dc, tag, filter, stale and wait are accepted"},
+		{"'uri': 'consul://h/?dc'", "?dc: KEY=VALUE is accepted"},
+		{"'uri': 'consul://h/?wait=11m'", "wait=11m: 1s to 10m is accepted"},
+		{"'uri': 'consul://h/?wait=5'", "wait=5: 1s to 10m is accepted"},
+		{"'uri': 'consul://h/?stale=1'", "stale=1: yes or no is accepted"},
+		{"'uri': 'consul://h/?tag=a%22b'", "a text without quotes and backslashes is accepted"},
 		{"'uri': 'etcd://h', 'ca': 'x'", "ca, cert and key are for TLS, which is etcds://"},
 		{"'uri': 'etcds://h', 'cert': 'x'", "cert and key are accepted together only"},
 		{"'uri': 'etcd://h', 'username': 'x'", "username needs a password_file"},
@@ -761,6 +760,57 @@ static void etcds_variables_are_used(void **state)
 	assert_string_equal(only_link(config)->registry, "etcd://127.0.0.1:2379/services");
 	assert_null(only_link(config)->registry_conf->username);
 	config_free(config);
+}
+
+/* The variables of Consul's own tools. */
+static void consuls_variables_are_used(void **state)
+{
+	struct config *config;
+	const struct registry_conf *conf;
+
+	(void)state;
+	setenv("CONSUL_HTTP_ADDR", "https://10.0.0.1:8501", 1);
+	setenv("CONSUL_HTTP_TOKEN_FILE", "token", 1);
+	setenv("CONSUL_CACERT", "ca.pem", 1);
+	setenv("CONSUL_CLIENT_CERT", "c.pem", 1);
+	setenv("CONSUL_CLIENT_KEY", "k.pem", 1);
+	config = load_good(&(struct said){.registry = "consul:///?dc=eu", .links = {"80=web", "81=b,registry=file:f"}});
+	conf = config->ambassadors[0].links[0].registry_conf;
+	assert_string_equal(conf->uri, "consuls://10.0.0.1:8501/?dc=eu");
+	assert_string_equal(conf->token_file, "token");
+	assert_null(conf->token);
+	assert_string_equal(conf->ca, "ca.pem");
+	assert_string_equal(conf->cert, "c.pem");
+	assert_string_equal(conf->key, "k.pem");
+	assert_null(config->ambassadors[0].links[1].registry_conf->token_file);
+	config_free(config);
+	setenv("CONSUL_HTTP_TOKEN", "secret", 1);
+	config = load_good(&(struct said){.registry = "consul://h:1", .links = {"80=web"}});
+	conf = only_link(config)->registry_conf;
+	assert_string_equal(conf->uri, "consul://h:1");
+	assert_string_equal(conf->token, "secret");
+	assert_null(conf->token_file);
+	assert_null(conf->ca);
+	config_free(config);
+	config = load_good(
+		&(struct said){.file = "{'registries': {'a': {'uri': 'consul://h', 'token_file': 'own'}}, 'links': "
+				       "[{'listen': '80', 'service': 'web', 'registry': 'a'}]}"});
+	conf = only_link(config)->registry_conf;
+	assert_string_equal(conf->token_file, "own");
+	assert_null(conf->token);
+	config_free(config);
+	unsetenv("CONSUL_HTTP_ADDR");
+	unsetenv("CONSUL_HTTP_TOKEN");
+	unsetenv("CONSUL_HTTP_TOKEN_FILE");
+	unsetenv("CONSUL_CACERT");
+	unsetenv("CONSUL_CLIENT_CERT");
+	unsetenv("CONSUL_CLIENT_KEY");
+	setenv("CONSUL_HTTP_SSL", "true", 1);
+	config = load_good(&(struct said){.registry = "consul://", .links = {"80=web"}});
+	assert_string_equal(only_link(config)->registry, "consuls://127.0.0.1:8500");
+	assert_null(only_link(config)->registry_conf->token);
+	config_free(config);
+	unsetenv("CONSUL_HTTP_SSL");
 }
 
 static void ambassadors_are_checked(void **state)
@@ -949,10 +999,10 @@ int main(void)
 		cmocka_unit_test(syntax_errors_have_their_line),
 		cmocka_unit_test(wrong_shapes_have_their_path),
 		cmocka_unit_test(registries_are_checked),
-		cmocka_unit_test(later_registry_keys_are_refused_by_name),
 		cmocka_unit_test(options_of_registries_are_checked),
 		cmocka_unit_test(registries_have_options),
 		cmocka_unit_test(etcds_variables_are_used),
+		cmocka_unit_test(consuls_variables_are_used),
 		cmocka_unit_test(ambassadors_are_checked),
 		cmocka_unit_test(double_listens_and_names_are_refused),
 		cmocka_unit_test(services_and_names_have_a_longest_form),

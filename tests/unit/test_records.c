@@ -381,13 +381,15 @@ static void schemes_are_known(void **state)
 	assert_int_equal(check_uri("file:", &err), -EINVAL);
 	assert_string_equal(err.text, "registry \"file:\": file:PATH is accepted");
 	assert_int_equal(check_uri("services.json", &err), -EINVAL);
-	assert_string_equal(err.text, "registry \"services.json\": no scheme; file:PATH or "
-				      "etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX] is accepted");
+	assert_string_equal(err.text, "registry \"services.json\": no scheme; file:PATH, "
+				      "etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX] or "
+				      "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]... is accepted");
 	assert_int_equal(check_uri("ftp://x/", &err), -EINVAL);
-	assert_int_equal(check_uri("consul://10.0.0.1:8500", &err), -ENOTSUP);
+	assert_int_equal(check_uri("dns://10.0.0.1:53/", &err), -ENOTSUP);
 	assert_string_equal(err.text,
-			    "registry \"consul://10.0.0.1:8500\": consul is not yet supported by this version; "
-			    "this one reads file:PATH or etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX]");
+			    "registry \"dns://10.0.0.1:53/\": dns is not yet supported by this version; this one reads "
+			    "file:PATH, etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX] or "
+			    "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]...");
 }
 
 int main(void)
