@@ -9,6 +9,7 @@
 #ifndef NUNCIO_DISCOVERY_HTTP_H
 #define NUNCIO_DISCOVERY_HTTP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -24,7 +25,9 @@ struct http_conf {
 	const char *ca, *cert, *key; /* PEM files, for https; NULL = the system's trust, no certificate of ours */
 	uint32_t connect_timeout_ms; /* name, TCP and TLS together */
 	uint32_t timeout_ms;	     /* everything; 0 = none, for an answer that never ends */
-	size_t unread_max;	     /* bytes of an answer that may have come and not been taken */
+	/* On a connection of its own. Else libcurl asks again, by itself, where a kept one turns out to be lost. */
+	bool fresh;
+	size_t unread_max; /* bytes of an answer that may have come and not been taken */
 };
 
 struct http_answer {

@@ -178,6 +178,8 @@ static void ask(struct consul_query *query, const char *header)
 		.key = query->conf->key,
 		.connect_timeout_ms = CONSUL_CONNECT_MS,
 		.timeout_ms = (uint32_t)wait_ms + CONSUL_ANSWER_MS,
+		/* One that is lost with its connection begins anew, by us: the same index could wait in vain. */
+		.fresh = true,
 		.unread_max = CONSUL_ANSWER_MAX,
 	};
 

@@ -381,6 +381,8 @@ struct http_request *http_start(struct http *http, const struct http_conf *conf,
 	curl_easy_setopt(request->easy, CURLOPT_WRITEDATA, request);
 	curl_easy_setopt(request->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
 	curl_easy_setopt(request->easy, CURLOPT_TIMEOUT_MS, (long)conf->timeout_ms);
+	curl_easy_setopt(request->easy, CURLOPT_FRESH_CONNECT, (long)conf->fresh);
+	curl_easy_setopt(request->easy, CURLOPT_FORBID_REUSE, (long)conf->fresh);
 	DL_APPEND(http->requests, request);
 	curl_multi_add_handle(http->multi, request->easy);
 	return request;

@@ -352,6 +352,19 @@ def test_an_agent_that_is_restarted(web, agent):
     wait_for(daemon, {"n1/web", "n2/web"})
 
 
+def test_an_agent_that_comes_back_with_less(web, agent):
+    """Its indices are lower: one that waited for the next of the old ones would not hear of it."""
+    daemon = start(web, agent, query="wait=10m")
+    wait_for(daemon, ALL)
+    agent.stop()
+    agent.deregister("web", "n3")
+    agent.restore()
+    agent.start()
+    wait_for(daemon, {"n1/web", "n2/web"})
+    wait_until(lambda: registry(daemon)["revision"] == "2")
+    assert state(daemon) == "serving"
+
+
 def test_one_refusal_is_no_outage(web, agent):
     """It is asked again before anything is said."""
     daemon = start(web, agent)

@@ -136,7 +136,8 @@ static void instances_are_read_or_skipped(void **state)
 		{"[" NODE("b") WEB("") "}," NODE("a") WEB("") "}]",
 		 "a/web=10.0.0.1:80*1 [instance b/web: 10.0.0.1:80: \"a/web\" has this id or address already, each is "
 		 "accepted once] endpoints"},
-		{"[" NODE("a") "{\"ID\":\"x\",\"Address\":\"fd00::5\",\"Port\":\"81\"}}]", "a/x=[fd00::5]:81*1 endpoints"},
+		{"[" NODE("a") "{\"ID\":\"x\",\"Address\":\"fd00::5\",\"Port\":\"81\"}}]",
+		 "a/x=[fd00::5]:81*1 endpoints"},
 		{"[" NODE("a") "{\"ID\":\"x\",\"Address\":\"known\",\"Port\":81}}]", "a/x=10.9.9.9:81*1 endpoints"},
 		{"[" NODE("a") "{\"ID\":\"x\",\"Address\":\"later\",\"Port\":81}}]", "1 pending nothing"},
 		{"[" NODE("a") "{\"ID\":\"x\",\"Address\":\"later\",\"Port\":81}}," NODE("b") WEB("") "}]",

@@ -30,7 +30,7 @@ struct world {
 	long status;
 	char error[256], body[65536], taken[65536], header[64];
 	size_t take_at_once;
-	bool cancel_in_data;
+	bool cancel_in_data, fresh;
 };
 
 static void on_written(uv_write_t *write, int status)
@@ -140,6 +140,7 @@ static void ask(struct world *world, const struct http_events *events, const cha
 		.headers = headers,
 		.connect_timeout_ms = PATIENCE_MS,
 		.timeout_ms = timeout_ms,
+		.fresh = world->fresh,
 		.unread_max = 100,
 	};
 
@@ -229,6 +230,12 @@ static void requests_share_a_connection(void **state)
 	}
 	assert_non_null(strstr(world->heard, "{\"a\":1}"));
 	assert_int_equal(world->connections, 1);
+	world->fresh = true;
+	for (int i = 2; i < 4; i++) {
+		ask(world, &whole, NULL, PATIENCE_MS);
+		run_until(world, NULL);
+		assert_int_equal(world->connections, i);
+	}
 }
 
 static void a_stream_is_taken_piece_by_piece(void **state)
