@@ -43,6 +43,9 @@ void records_parse(const char *place, const char *text, size_t length, struct re
 /* The same for an array that is parsed already. Another type of value is an error. */
 void records_from_json(const char *place, const cJSON *array, struct records *ret);
 
+/* A record that is left out; printf-like, the whole sentence. */
+void records_skip(struct records *records, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* A list that cannot be used at all; printf-like, the whole sentence. */
 void records_refuse(struct records *ret, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -28,16 +28,8 @@ struct reader {
 /* Leaves a record out; what is said about it begins with its place. */
 static void skip(struct reader *reader, size_t number, struct error *err)
 {
-	struct records *records = reader->records;
-
 	fail_prefix(err, 0, reader->lines ? "%s: line %zu" : "%s[%zu]", reader->place, number);
-	if (!records->reports)
-		records->reports = arena_alloc(&records->arena, RECORDS_REPORTS * sizeof(*records->reports));
-	if (records->skipped < RECORDS_REPORTS)
-		records->reports[records->skipped] = arena_strdup(&records->arena, err->text);
-	records->skipped++;
-	/* Odd, so never 0, which stands for "no reports". */
-	records->digest = (records->digest * 31 + hash_bytes(err->text, strlen(err->text))) | 1;
+	records_skip(reader->records, "%s", err->text);
 }
 
 static int add(struct reader *reader, struct endpoint *endpoint, struct error *err)
@@ -251,6 +243,23 @@ void records_parse(const char *place, const char *text, size_t length, struct re
 		parse_array(place, &cursor, ret);
 	else
 		parse_lines(place, text, length, ret);
+}
+
+void records_skip(struct records *records, const char *format, ...)
+{
+	struct error err;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(err.text, sizeof(err.text), format, args);
+	va_end(args);
+	if (!records->reports)
+		records->reports = arena_alloc(&records->arena, RECORDS_REPORTS * sizeof(*records->reports));
+	if (records->skipped < RECORDS_REPORTS)
+		records->reports[records->skipped] = arena_strdup(&records->arena, err.text);
+	records->skipped++;
+	/* Odd, so never 0, which stands for "no reports". */
+	records->digest = (records->digest * 31 + hash_bytes(err.text, strlen(err.text))) | 1;
 }
 
 void records_refuse(struct records *ret, const char *format, ...)
