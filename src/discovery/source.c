@@ -8,18 +8,20 @@
 #include "base/mem.h"
 #include "discovery/consul-uri.h"
 #include "discovery/consul.h"
+#include "discovery/dns-names.h"
+#include "discovery/dns.h"
 #include "discovery/etcd-uri.h"
 #include "discovery/etcd.h"
 #include "discovery/file.h"
 
 static const struct source_ops *const supported[] = {
-	&file_source_ops, &etcd_source_ops, &etcds_source_ops, &consul_source_ops, &consuls_source_ops,
+	&file_source_ops, &etcd_source_ops, &etcds_source_ops, &consul_source_ops, &consuls_source_ops, &dns_source_ops,
 };
 
-#define FORMS "file:PATH, " ETCD_URI_FORM " or " CONSUL_URI_FORM
+#define FORMS "file:PATH, " ETCD_URI_FORM ", " CONSUL_URI_FORM " or " DNS_URI_FORM
 
 /* What the documentation names and a later version will read. */
-static const char *const planned[] = {"dns", "docker"};
+static const char *const planned[] = {"docker"};
 
 static bool has_scheme(const char *uri, const char *scheme)
 {

@@ -382,14 +382,17 @@ static void schemes_are_known(void **state)
 	assert_string_equal(err.text, "registry \"file:\": file:PATH is accepted");
 	assert_int_equal(check_uri("services.json", &err), -EINVAL);
 	assert_string_equal(err.text, "registry \"services.json\": no scheme; file:PATH, "
-				      "etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX] or "
-				      "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]... is accepted");
+				      "etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX], "
+				      "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]... or dns://[SERVER[:PORT][,...]]/ is "
+				      "accepted");
+	assert_int_equal(check_uri("dns://10.0.0.1/", &err), 0);
+	assert_int_equal(check_uri("dns:10.0.0.1", &err), -EINVAL);
 	assert_int_equal(check_uri("ftp://x/", &err), -EINVAL);
-	assert_int_equal(check_uri("dns://10.0.0.1:53/", &err), -ENOTSUP);
+	assert_int_equal(check_uri("docker:///run/docker.sock", &err), -ENOTSUP);
 	assert_string_equal(err.text,
-			    "registry \"dns://10.0.0.1:53/\": dns is not yet supported by this version; this one reads "
-			    "file:PATH, etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX] or "
-			    "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]...");
+			    "registry \"docker:///run/docker.sock\": docker is not yet supported by this version; "
+			    "this one reads file:PATH, etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX], "
+			    "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]... or dns://[SERVER[:PORT][,...]]/");
 }
 
 int main(void)
