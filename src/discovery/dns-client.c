@@ -215,6 +215,20 @@ static enum dns_outcome outcome_of(int status)
 	}
 }
 
+static const char *text_of(int status)
+{
+	switch (status) {
+	case ARES_SUCCESS:
+		return NULL;
+	case ARES_ETIMEOUT:
+		return "timeout, no DNS server answers";
+	case ARES_ECONNREFUSED: /* c-ares 1.18 says so of servers that answer, too */
+		return "no DNS server can be reached, or what they answer is an error (SERVFAIL, REFUSED)";
+	default:
+		return ares_strerror(status);
+	}
+}
+
 /* The query ends here. */
 static void reply(struct dns_query *query, int status, const uint8_t *bytes, size_t length)
 {
@@ -222,7 +236,7 @@ static void reply(struct dns_query *query, int status, const uint8_t *bytes, siz
 		.outcome = outcome_of(status),
 		.bytes = bytes,
 		.length = length,
-		.text = status ? ares_strerror(status) : NULL,
+		.text = text_of(status),
 	};
 
 	if (query->reply)
