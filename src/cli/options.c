@@ -26,7 +26,7 @@ static const struct option_spec {
 	{"config", 'c', "FILE", OPTION_TEXT, offsetof(struct options, file), COMMAND_RUN | COMMAND_CHECK,
 	 "configuration file (JSON, // comments allowed)"},
 	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry), COMMAND_RUN | COMMAND_CHECK,
-	 "where endpoints come from: file:PATH or etcd://HOST[,HOST]/PREFIX (or $NUNCIO_REGISTRY)"},
+	 "where endpoints come from: file:PATH, etcd://HOST[,HOST]/PREFIX or dns://[SERVER]/ (or $NUNCIO_REGISTRY)"},
 	{"link", 0, "LINK", OPTION_LINK, 0, COMMAND_RUN | COMMAND_CHECK,
 	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,
