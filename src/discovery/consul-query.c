@@ -71,7 +71,7 @@ static bool header_number(const struct http_answer *answer, const char *name, ui
 	return text && number_parse(text, 0, UINT64_MAX, ret) == 0;
 }
 
-static void tell(struct consul_query *query, struct consul_result *result)
+static void tell(struct consul_query *query, const struct consul_result *result)
 {
 	uint64_t now;
 
@@ -87,26 +87,26 @@ static void tell(struct consul_query *query, struct consul_result *result)
 }
 
 /* Most answers say that nothing has happened: those are not parsed. */
-static void take_body(struct consul_query *query, const struct http_answer *answer, struct consul_result *result)
+static void take_body(struct consul_query *query, const struct http_answer *answer, struct consul_result result)
 {
 	uint64_t digest = hash_bytes(answer->body, answer->length);
 	struct consul_list list = {0};
 	struct error err;
 
-	if (query->known && digest == query->digest && result->filtered == query->filtered) {
-		tell(query, result);
+	if (query->known && digest == query->digest && result.filtered == query->filtered) {
+		tell(query, &result);
 		return;
 	}
-	result->list = &list;
+	result.list = &list;
 	if (consul_list_parse(answer->body, answer->length, &list, &err) < 0) {
 		fail_query(query, err.text);
-	} else if (result->filtered && !list.count) {
+	} else if (result.filtered && !list.count) {
 		fail_query(query,
 			   "its ACLs hide instances from us, and there is no other: our token lacks a permission, "
 			   "service:read or node:read");
 	} else {
 		query->digest = digest;
-		tell(query, result);
+		tell(query, &result);
 	}
 	consul_list_clear(&list);
 }
@@ -123,7 +123,7 @@ static void take_answer(struct consul_query *query, const struct http_answer *an
 	else if (!query->uri->stale && header_is(answer, "X-Consul-KnownLeader", "false"))
 		fail_query(query, "its cluster has no leader");
 	else
-		take_body(query, answer, &result);
+		take_body(query, answer, result);
 }
 
 static void take_refusal(struct consul_query *query, const struct http_answer *answer)

@@ -121,7 +121,7 @@ int file_read(const char *path, struct file_text *ret, struct error *err)
 
 char *file_first_line(const char *path, struct error *err)
 {
-	struct file_text file;
+	struct file_text file = {0};
 	char *line = NULL;
 	size_t length = 0;
 
