@@ -34,6 +34,9 @@ int ip_port_parse(const char *text, struct ip_port *ret);
 /* A decimal number without sign or space, min..max. Returns 0, or -EINVAL, or -ERANGE, leaving *ret untouched. */
 int number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
 
+/* "250ms", "15s", "10m", "2h": a number and its unit, 24h at most. Returns 0, or -EINVAL, leaving *ret_ms untouched. */
+int duration_parse(const char *text, uint32_t *ret_ms);
+
 /* Writes the text form and returns buffer; IPv6 in brackets where a port follows. */
 const char *ip_addr_text(const struct ip_addr *addr, char buffer[IP_ADDR_TEXT]);
 const char *ip_port_text(const struct ip_port *at, char buffer[IP_PORT_TEXT]);

@@ -32,10 +32,6 @@ const char *on_empty_name(enum on_empty on_empty);
 #define LINK_NAME_MAX 64     /* bytes, of [A-Za-z0-9._-] */
 #define SERVICE_NAME_MAX 255 /* bytes, printable, no space */
 
-/* A number and its unit, as Go and Consul write it: "500ms", "10s", "2m", "1h"; a day at most. Returns 0, or -EINVAL.
- */
-int duration_parse(const char *text, uint32_t *ret_ms);
-
 /* A listen address: what the application connects to. Unique in its ambassador. */
 struct listen {
 	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */

@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+
+#define DURATION_MAX_MS (24 * 3600 * 1000)
+
 size_t ip_addr_size(const struct ip_addr *addr)
 {
 	return addr->family == AF_INET ? 4 : 16;
@@ -69,6 +73,31 @@ int number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
 		return -ERANGE;
 	*ret = value;
 	return 0;
+}
+
+int duration_parse(const char *text, uint32_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		uint32_t ms;
+	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+	size_t digits = strspn(text, "0123456789");
+	char number[16];
+	uint64_t value;
+
+	if (digits >= sizeof(number))
+		return -EINVAL;
+	memcpy(number, text, digits);
+	number[digits] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(text + digits, units[i].name) != 0)
+			continue;
+		if (number_parse(number, 0, DURATION_MAX_MS / units[i].ms, &value) < 0)
+			return -EINVAL;
+		*ret_ms = (uint32_t)value * units[i].ms;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 const char *ip_addr_text(const struct ip_addr *addr, char buffer[IP_ADDR_TEXT])

@@ -8,8 +8,6 @@
 
 #include "base/mem.h"
 
-#define DURATION_MAX_MS (24 * 3600 * 1000)
-
 static const char *const balance_names[] = {
 	[BALANCE_ROUNDROBIN] = "roundrobin",
 	[BALANCE_RANDOM] = "random",
@@ -156,31 +154,6 @@ static int set_on_empty(const struct key *key, struct link_conf *link, char *tex
 	if (on_empty >= 0)
 		link->on_empty = (enum on_empty)on_empty;
 	return on_empty < 0 ? on_empty : 0;
-}
-
-int duration_parse(const char *text, uint32_t *ret_ms)
-{
-	static const struct {
-		const char *name;
-		uint32_t ms;
-	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
-	size_t digits = strspn(text, "0123456789");
-	char number[16];
-	uint64_t value;
-
-	if (digits >= sizeof(number))
-		return -EINVAL;
-	memcpy(number, text, digits);
-	number[digits] = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strcmp(text + digits, units[i].name) != 0)
-			continue;
-		if (number_parse(number, 0, DURATION_MAX_MS / units[i].ms, &value) < 0)
-			return -EINVAL;
-		*ret_ms = (uint32_t)value * units[i].ms;
-		return 0;
-	}
-	return -EINVAL;
 }
 
 static int set_hold_for(const struct key *key, struct link_conf *link, char *text, struct error *err)

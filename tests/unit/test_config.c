@@ -641,7 +641,8 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: registries.a.uri: 1 is not accepted: expected a string: a URI");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'a'}}}",
 		    "nuncio.json: registries.a: registry 'a': no scheme");
-	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'docker:///a'}}}", "nuncio.json: registries.a: registry 'docker:");
+	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'docker:///a'}}}",
+		    "nuncio.json: registries.a: registry 'docker:");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'file:a', 'url': 'x'}}}",
 		    "nuncio.json: registries.a: unknown key 'url': accepted are uri");
 	refuse_file(-EINVAL, "{'registries': {'a:b': {'uri': 'file:a'}}}",
