@@ -30,6 +30,9 @@ struct etcd_range_request {
 char *etcd_range_request(const struct etcd_range_request *request);
 char *etcd_watch_request(const struct etcd_bytes *key, const struct etcd_bytes *end, int64_t start_revision);
 char *etcd_authenticate_request(const char *username, const char *password);
+char *etcd_grant_request(uint32_t ttl_s);
+char *etcd_put_request(const struct etcd_bytes *key, const struct etcd_bytes *value, int64_t lease);
+char *etcd_lease_request(int64_t lease); /* of a keepalive, and of a revocation */
 
 /*
  * Turns a prefix into the end of the range of all keys that begin with it; returns its length, at most that of the
@@ -46,7 +49,8 @@ struct etcd_header {
 struct etcd_kv {
 	struct etcd_bytes key, value;
 	int64_t mod_revision;
-	bool deleted; /* in events: the key is gone */
+	int64_t lease; /* that it goes with; 0 = none */
+	bool deleted;  /* in events: the key is gone */
 };
 
 /* What was read; ended by etcd_message_clear(). */
@@ -63,6 +67,10 @@ struct etcd_message {
 
 	const char *token; /* of an authentication; or NULL */
 
+	/* Of a grant or a keepalive; 0 s is what a keepalive says of a lease that is gone. */
+	int64_t lease;
+	uint32_t ttl_s;
+
 	/* An error instead of all that; or NULL. The code is gRPC's, -1 where it is not known. */
 	const char *error;
 	int error_code;
@@ -71,7 +79,13 @@ struct etcd_message {
 };
 
 /* gRPC's codes that matter here (google.golang.org/grpc/codes). */
-enum { ETCD_CODE_OUT_OF_RANGE = 11, ETCD_CODE_UNAVAILABLE = 14, ETCD_CODE_UNAUTHENTICATED = 16 };
+enum {
+	ETCD_CODE_NOT_FOUND = 5,
+	ETCD_CODE_PERMISSION_DENIED = 7,
+	ETCD_CODE_OUT_OF_RANGE = 11,
+	ETCD_CODE_UNAVAILABLE = 14,
+	ETCD_CODE_UNAUTHENTICATED = 16
+};
 
 /*
  * Reads an answer to a request, good or an error. Returns 0, or -EINVAL with a sentence where it is no message of
@@ -79,7 +93,7 @@ enum { ETCD_CODE_OUT_OF_RANGE = 11, ETCD_CODE_UNAVAILABLE = 14, ETCD_CODE_UNAUTH
  */
 int etcd_message_parse(const char *text, size_t length, struct etcd_message *ret, struct error *err);
 
-/* The same for a message of a watch, which is inside of "result". */
+/* The same for a message of a stream (a watch, keepalives), which is inside of "result". */
 int etcd_watch_parse(const char *text, size_t length, struct etcd_message *ret, struct error *err);
 
 void etcd_message_clear(struct etcd_message *message);

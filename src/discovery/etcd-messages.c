@@ -135,6 +135,32 @@ char *etcd_authenticate_request(const char *username, const char *password)
 	return print(object);
 }
 
+char *etcd_grant_request(uint32_t ttl_s)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	add_number(object, "TTL", ttl_s);
+	return print(object);
+}
+
+char *etcd_put_request(const struct etcd_bytes *key, const struct etcd_bytes *value, int64_t lease)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	add_bytes(object, "key", key);
+	add_bytes(object, "value", value);
+	add_number(object, "lease", lease);
+	return print(object);
+}
+
+char *etcd_lease_request(int64_t lease)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	add_number(object, "ID", lease);
+	return print(object);
+}
+
 size_t etcd_range_end(const char *prefix, size_t length, char *end)
 {
 	while (length && (unsigned char)prefix[length - 1] == 0xff)
@@ -168,11 +194,19 @@ static uint64_t number_member(const cJSON *object, const char *key)
 	return 0;
 }
 
+/* A revision, or the number of a lease. */
 static int64_t revision_member(const cJSON *object, const char *key)
 {
 	uint64_t number = number_member(object, key);
 
 	return number > INT64_MAX ? 0 : (int64_t)number;
+}
+
+static uint32_t ttl_member(const cJSON *object)
+{
+	uint64_t seconds = number_member(object, "TTL");
+
+	return seconds > UINT32_MAX / 1000 ? UINT32_MAX / 1000 : (uint32_t)seconds;
 }
 
 static const char *text_member(const cJSON *object, const char *key, struct arena *arena)
@@ -201,6 +235,7 @@ static int read_kv(const cJSON *object, struct arena *arena, struct etcd_kv *ret
 	if (!code && !ret->key.length)
 		code = fail(err, -EINVAL, "a pair without a key");
 	ret->mod_revision = revision_member(object, "mod_revision");
+	ret->lease = revision_member(object, "lease");
 	return code;
 }
 
@@ -269,6 +304,8 @@ static int read_body(const cJSON *object, struct etcd_message *message, struct e
 	read_header(object, &message->header);
 	message->more = cJSON_IsTrue(member(object, "more"));
 	message->token = text_member(object, "token", &message->arena);
+	message->lease = revision_member(object, "ID");
+	message->ttl_s = ttl_member(object);
 	message->created = cJSON_IsTrue(member(object, "created"));
 	message->cancelled = cJSON_IsTrue(member(object, "canceled"));
 	message->fragment = cJSON_IsTrue(member(object, "fragment"));

@@ -34,6 +34,35 @@ static void requests_are_written(void **state)
 		       "\"start_revision\":\"9223372036854775807\",\"progress_notify\":true,\"fragment\":true}}");
 	expect_request(etcd_authenticate_request("a\"b", "\xc3\xa4"),
 		       "{\"name\":\"a\\\"b\",\"password\":\"\xc3\xa4\"}");
+	expect_request(etcd_grant_request(15), "{\"TTL\":\"15\"}");
+	expect_request(etcd_put_request(&(struct etcd_bytes){"abc", 3}, &(struct etcd_bytes){"ab", 2}, INT64_MAX),
+		       "{\"key\":\"YWJj\",\"value\":\"YWI=\",\"lease\":\"9223372036854775807\"}");
+	expect_request(etcd_lease_request(7587880401), "{\"ID\":\"7587880401\"}");
+}
+
+static void leases_are_read(void **state)
+{
+	static const char grant[] = "{\"header\":{\"revision\":\"4\"},\"ID\":\"7587880401\",\"TTL\":\"15\"}";
+	static const char kept[] = "{\"result\":{\"header\":{},\"ID\":\"7587880401\",\"TTL\":\"14\"}}\n";
+	static const char gone[] = "{\"result\":{\"header\":{},\"ID\":\"7587880401\"}}\n";
+	static const char held[] = "{\"kvs\":[{\"key\":\"YWJj\",\"lease\":\"7587880401\"}],\"count\":\"1\"}";
+	struct etcd_message message;
+
+	(void)state;
+	assert_int_equal(etcd_message_parse(grant, strlen(grant), &message, NULL), 0);
+	assert_int_equal(message.lease, 7587880401);
+	assert_int_equal(message.ttl_s, 15);
+	etcd_message_clear(&message);
+	assert_int_equal(etcd_watch_parse(kept, strlen(kept), &message, NULL), 0);
+	assert_int_equal(message.ttl_s, 14);
+	etcd_message_clear(&message);
+	assert_int_equal(etcd_watch_parse(gone, strlen(gone), &message, NULL), 0);
+	assert_int_equal(message.lease, 7587880401);
+	assert_int_equal(message.ttl_s, 0);
+	etcd_message_clear(&message);
+	assert_int_equal(etcd_message_parse(held, strlen(held), &message, NULL), 0);
+	assert_int_equal(message.kvs[0].lease, 7587880401);
+	etcd_message_clear(&message);
 }
 
 static void a_range_ends_behind_its_prefix(void **state)
@@ -198,8 +227,11 @@ static void base64_goes_both_ways(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(requests_are_written),	 cmocka_unit_test(a_range_ends_behind_its_prefix),
-		cmocka_unit_test(answers_are_read),	 cmocka_unit_test(watches_are_read),
+		cmocka_unit_test(requests_are_written),
+		cmocka_unit_test(leases_are_read),
+		cmocka_unit_test(a_range_ends_behind_its_prefix),
+		cmocka_unit_test(answers_are_read),
+		cmocka_unit_test(watches_are_read),
 		cmocka_unit_test(base64_goes_both_ways),
 	};
 
