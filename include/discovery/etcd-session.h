@@ -25,14 +25,8 @@
 #define ETCD_CHECK_MS 5000
 #define ETCD_REREAD_MS 60000
 
-/* How long a connection, and a whole answer, may take. */
-#define ETCD_CONNECT_MS 2000
-#define ETCD_ANSWER_MS 5000
-
 /* Keys in one answer at first; fewer where they are large. */
 #define ETCD_PAGE_KEYS 1000
-/* An answer, or a message of the watch, may be so large, bytes. */
-#define ETCD_MESSAGE_MAX (16 << 20)
 
 struct etcd_session;
 

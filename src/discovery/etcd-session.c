@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "discovery/file-read.h"
+#include "discovery/etcd-post.h"
 
 /* How often it is looked whether something is due. */
 #define TICK_MS 1000
@@ -96,28 +96,15 @@ static bool note_alive(struct etcd_session *session, const struct etcd_header *h
 static struct http_request *start(struct etcd_session *session, const char *path, char *body, uint32_t timeout_ms,
 				  const struct http_events *events)
 {
-	char *url = xasprintf("%s%s", session->member, path);
-	char *authorization = session->token ? xasprintf("Authorization: %s", session->token) : NULL;
-	/* "Grpc-Metadata-": what the gateway hands on. A member without a leader then refuses instead of hanging. */
-	const char *const headers[] = {"Content-Type: application/json", "Grpc-Metadata-hasleader: true", authorization,
-				       NULL};
-	const struct http_conf conf = {
-		.url = url,
+	const struct etcd_post post = {
+		.member = session->member,
+		.path = path,
 		.body = body,
-		.headers = headers,
-		.ca = session->conf->ca,
-		.cert = session->conf->cert,
-		.key = session->conf->key,
-		.connect_timeout_ms = ETCD_CONNECT_MS,
+		.token = session->token,
 		.timeout_ms = timeout_ms,
-		.unread_max = ETCD_MESSAGE_MAX,
 	};
-	struct http_request *request = http_start(session->http, &conf, events, session);
 
-	free(authorization);
-	free(body);
-	free(url);
-	return request;
+	return etcd_post(session->http, session->conf, &post, events, session);
 }
 
 /* The watch */
@@ -346,7 +333,7 @@ static struct http_request *start_authentication(struct etcd_session *session)
 	const struct registry_conf *conf = session->conf;
 	struct error err;
 	struct http_request *request;
-	char *password = conf->password_file ? file_first_line(conf->password_file, &err) : xstrdup(conf->password);
+	char *password = etcd_password(conf, &err);
 
 	if (!password) {
 		end_session(session, "%s", err.text);
