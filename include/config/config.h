@@ -92,6 +92,12 @@ int config_load(const struct config_args *args, struct config **ret, struct erro
 void config_free(struct config *config); /* NULL is fine */
 
 /*
+ * Only which registry: --registry, else NUNCIO_REGISTRY, else the file's "registry"; a URI, or a name in the file's
+ * "registries". Errors as above; ret is for registry_clear().
+ */
+int config_load_registry(const struct config_args *args, struct registry_conf *ret, struct error *err);
+
+/*
  * "LISTEN" in Docker's syntax, [ADDR:]PORT[/tcp|/udp]; ADDR defaults to 127.0.0.1, IPv6 goes in brackets. Returns 0, or
  * -EINVAL leaving *ret untouched; refused is also what NAT cannot serve, such as ::1 or an address that is not unicast.
  */

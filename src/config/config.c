@@ -23,17 +23,21 @@ static char *environment(const char *name, struct arena *arena)
 	return value && *value ? arena_strdup(arena, value) : NULL;
 }
 
+static void read_registry(struct draft *draft, char *registry, const char *origin)
+{
+	if (!registry)
+		return;
+	draft->registry = registry;
+	draft->registry_origin = origin;
+}
+
 static int read_environment(struct draft *draft, struct error *err)
 {
-	char *registry = environment("NUNCIO_REGISTRY", draft->arena);
 	char *links = environment("NUNCIO_LINKS", &draft->scratch);
 	char *word;
 	int r = 0;
 
-	if (registry) {
-		draft->registry = registry;
-		draft->registry_origin = "NUNCIO_REGISTRY";
-	}
+	read_registry(draft, environment("NUNCIO_REGISTRY", draft->arena), "NUNCIO_REGISTRY");
 	while (r == 0 && (word = strsep(&links, " \t\n")))
 		if (*word)
 			r = draft_read_link(draft, LEVEL_ENVIRONMENT, "NUNCIO_LINKS", word, err);
@@ -44,10 +48,8 @@ static int read_flags(struct draft *draft, const struct config_args *args, struc
 {
 	int r = 0;
 
-	if (args->registry) {
-		draft->registry = arena_strdup(draft->arena, args->registry);
-		draft->registry_origin = "--registry";
-	}
+	if (args->registry)
+		read_registry(draft, arena_strdup(draft->arena, args->registry), "--registry");
 	for (size_t i = 0; r == 0 && i < args->n_links; i++)
 		r = draft_read_link(draft, LEVEL_FLAG, "--link", args->links[i], err);
 	return r;
@@ -225,6 +227,40 @@ int config_load(const struct config_args *args, struct config **ret, struct erro
 	}
 	*ret = &loaded->config;
 	return 0;
+}
+
+static int settle_only_registry(const struct draft *draft, struct registry_conf *ret, struct error *err)
+{
+	const struct registry_conf *conf;
+	int r;
+
+	if (!draft->registry)
+		return fail(err, -EINVAL,
+			    "no registry: give one with --registry, such as --registry etcd://127.0.0.1/services, in "
+			    "NUNCIO_REGISTRY, or as \"registry\" in the configuration file");
+	r = draft_resolve_registry(draft, draft->registry, &conf, err);
+	if (r < 0)
+		return fail_prefix(err, r, "%s", draft->registry_origin);
+	*ret = registry_copy(conf);
+	return 0;
+}
+
+int config_load_registry(const struct config_args *args, struct registry_conf *ret, struct error *err)
+{
+	struct arena arena = {0};
+	struct draft draft;
+	int r;
+
+	draft_begin(&draft, &arena, NULL);
+	r = args->file ? draft_read_file(&draft, args->file, err) : 0;
+	read_registry(&draft, environment("NUNCIO_REGISTRY", &arena), "NUNCIO_REGISTRY");
+	if (r == 0)
+		r = read_flags(&draft, args, err);
+	if (r == 0)
+		r = settle_only_registry(&draft, ret, err);
+	draft_end(&draft);
+	arena_free(&arena);
+	return r;
 }
 
 void config_free(struct config *config)
