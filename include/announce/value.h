@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is written of an endpoint, byte for byte as other tools write and read it. Pure.
+ *
+ *	json		{"host":"10.0.0.5","port":80,"weight":1}; what nuncio, SmartStack and sidekick units read
+ *	registrator	10.0.0.5:80, [fd00::1]:80 (Go's JoinHostPort)
+ *	skydns		{"host":"10.0.0.5","port":80} and "weight" where it is not 1, as SkyDNS and CoreDNS read it
+ *	grpc		{"Op":0,"Addr":"10.0.0.5:80","Metadata":null}, of etcd's client/v3/naming
+ */
+#ifndef NUNCIO_ANNOUNCE_VALUE_H
+#define NUNCIO_ANNOUNCE_VALUE_H
+
+#include "announce/conf.h"
+
+/* The value, to be freed. `at` is the endpoint with its address. */
+char *announce_value(const struct announce_conf *conf, const struct ip_port *at);
+
+/*
+ * The key behind the registry's prefix: SERVICE/ID, to be freed. Without an id of the user's, it is the address with
+ * its port, which no other endpoint has; for skydns, where it becomes a label of a name, with '-' for what is not
+ * accepted there.
+ */
+char *announce_key(const struct announce_conf *conf, const struct ip_port *at);
+
+#endif
