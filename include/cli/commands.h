@@ -15,5 +15,9 @@ int command_undrain(const struct options *options);
 int command_weight(const struct options *options);
 int command_wait(const struct options *options);
 int command_cleanup(const struct options *options);
+int command_announce(const struct options *options);
+
+/* --log-format and --verbose; returns an exit code. */
+int setup_log(const struct options *options);
 
 #endif

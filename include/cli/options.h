@@ -21,10 +21,12 @@ enum command_bit {
 	COMMAND_UNDRAIN = 256,
 	COMMAND_WEIGHT = 512,
 	COMMAND_WAIT = 1024,
+	COMMAND_ANNOUNCE = 2048,
 };
 
 struct options {
 	const char *file, *registry, *netns, *control, *log_format, *limit, *state, *timeout;
+	const char *service, *endpoint, *id, *weight, *ttl, *format, *check, *check_interval, *drain; /* announce */
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;
 	bool once, cleanup_on_exit, share_table, online, json, verbose, help;

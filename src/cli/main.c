@@ -47,10 +47,13 @@ static const struct command {
 	 "until each of the links has an endpoint; waits for nuncio itself, too", command_wait, NULL},
 	{"cleanup", COMMAND_CLEANUP, "", 0, "remove the table, addresses and settings that nuncio left in a namespace",
 	 command_cleanup, NULL},
+	{"announce", COMMAND_ANNOUNCE, " [--] [COMMAND...]", INT_MAX,
+	 "put an endpoint into the registry while it lives and is healthy; with COMMAND, start and stop it, too",
+	 command_announce, NULL},
 	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
 };
 
-static const char *const later_commands[] = {"events", "env", "announce"};
+static const char *const later_commands[] = {"events", "env"};
 
 static void print_usage(FILE *out)
 {

@@ -23,10 +23,12 @@ static const struct option_spec {
 	unsigned int commands;
 	const char *help;
 } specs[] = {
-	{"config", 'c', "FILE", OPTION_TEXT, offsetof(struct options, file), COMMAND_RUN | COMMAND_CHECK,
-	 "configuration file (JSON, // comments allowed)"},
-	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry), COMMAND_RUN | COMMAND_CHECK,
-	 "where endpoints come from: file:PATH, etcd://HOST[,HOST]/PREFIX or dns://[SERVER]/ (or $NUNCIO_REGISTRY)"},
+	{"config", 'c', "FILE", OPTION_TEXT, offsetof(struct options, file),
+	 COMMAND_RUN | COMMAND_CHECK | COMMAND_ANNOUNCE, "configuration file (JSON, // comments allowed)"},
+	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry),
+	 COMMAND_RUN | COMMAND_CHECK | COMMAND_ANNOUNCE,
+	 "file:PATH, etcd://HOST[,HOST]/PREFIX, consul://HOST/ or dns://[SERVER]/; announce: etcd (or "
+	 "$NUNCIO_REGISTRY)"},
 	{"link", 0, "LINK", OPTION_LINK, 0, COMMAND_RUN | COMMAND_CHECK,
 	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,
@@ -52,10 +54,27 @@ static const struct option_spec {
 	 "as one JSON object"},
 	{"limit", 0, "N", OPTION_TEXT, offsetof(struct options, limit), COMMAND_CONNS,
 	 "show so many connections at most, and count the others (default: 1000)"},
-	{"log-format", 0, "FORMAT", OPTION_TEXT, offsetof(struct options, log_format), COMMAND_RUN | COMMAND_CHECK,
-	 "text or json (default: text)"},
-	{"verbose", 'v', NULL, OPTION_FLAG, offsetof(struct options, verbose), COMMAND_RUN | COMMAND_CHECK,
-	 "log at the debug level"},
+	{"log-format", 0, "FORMAT", OPTION_TEXT, offsetof(struct options, log_format),
+	 COMMAND_RUN | COMMAND_CHECK | COMMAND_ANNOUNCE, "text or json (default: text)"},
+	{"verbose", 'v', NULL, OPTION_FLAG, offsetof(struct options, verbose),
+	 COMMAND_RUN | COMMAND_CHECK | COMMAND_ANNOUNCE, "log at the debug level"},
+	{"service", 0, "NAME", OPTION_TEXT, offsetof(struct options, service), COMMAND_ANNOUNCE,
+	 "the service that the endpoint belongs to"},
+	{"endpoint", 0, "[ADDR:]PORT", OPTION_TEXT, offsetof(struct options, endpoint), COMMAND_ANNOUNCE,
+	 "the endpoint; without ADDR, the address is that of the route to the registry"},
+	{"id", 0, "ID", OPTION_TEXT, offsetof(struct options, id), COMMAND_ANNOUNCE,
+	 "its name among the endpoints of the service, unique (default: ADDR:PORT)"},
+	{"weight", 0, "N", OPTION_TEXT, offsetof(struct options, weight), COMMAND_ANNOUNCE, "0 to 65535 (default: 1)"},
+	{"ttl", 0, "TIME", OPTION_TEXT, offsetof(struct options, ttl), COMMAND_ANNOUNCE,
+	 "how long the registry keeps the endpoint when this process dies (default: 15s)"},
+	{"format", 0, "FORMAT", OPTION_TEXT, offsetof(struct options, format), COMMAND_ANNOUNCE,
+	 "what is written: json, registrator, skydns or grpc (default: json)"},
+	{"check", 0, "CHECK", OPTION_TEXT, offsetof(struct options, check), COMMAND_ANNOUNCE,
+	 "announce while this is good: tcp, http:/PATH, exec:COMMAND or none (default: none; tcp with COMMAND)"},
+	{"check-interval", 0, "TIME", OPTION_TEXT, offsetof(struct options, check_interval), COMMAND_ANNOUNCE,
+	 "how often it is checked (default: 2s)"},
+	{"drain", 0, "TIME", OPTION_TEXT, offsetof(struct options, drain), COMMAND_ANNOUNCE,
+	 "how long COMMAND goes on after it was withdrawn (default: 0s)"},
 	{"metrics", 0, "ADDR:PORT", OPTION_LATER, 0, COMMAND_RUN, NULL},
 	{"docker", 0, "SOCKET", OPTION_LATER, 0, COMMAND_RUN, NULL},
 	{"watch", 0, NULL, OPTION_LATER, 0, COMMAND_STATUS, NULL},
@@ -69,6 +88,8 @@ static void make_tables(enum command_bit command, struct option *longs, char *le
 {
 	size_t used = 0;
 
+	if (command == COMMAND_ANNOUNCE)
+		*letters++ = '+'; /* the first operand is a command, and what follows it is the command's */
 	*letters++ = ':'; /* getopt() leaves the messages to us, and tells a missing argument from a wrong option */
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		if (!(specs[i].commands & command))
@@ -119,7 +140,7 @@ static int apply_option(const struct option_spec *spec, const char *value, struc
 int options_parse(int argc, char **argv, enum command_bit command, struct options *ret, struct error *err)
 {
 	struct option longs[ARRAY_SIZE(specs) + 1];
-	char letters[2 * ARRAY_SIZE(specs) + 2];
+	char letters[2 * ARRAY_SIZE(specs) + 3];
 	int found, code = 0;
 
 	*ret = (struct options){0};

@@ -9,7 +9,7 @@
 #include "daemon/ambassador.h"
 #include "daemon/daemon.h"
 
-static int setup_log(const struct options *options)
+int setup_log(const struct options *options)
 {
 	enum log_level threshold = options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 
