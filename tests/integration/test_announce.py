@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`nuncio announce`, with a real etcd."""
+
+import base64
+import json
+import os
+import re
+import signal
+
+import pytest
+
+import etcd
+from daemon import Daemon, command
+from waiting import wait_until
+
+# Seconds; the least that etcd grants here is 1.
+TTL = 2
+
+
+@pytest.fixture
+def cluster(request, lab):
+    """One member; @pytest.mark.cluster(...) asks for another shape."""
+    if etcd.obstacle():
+        pytest.skip(etcd.obstacle())
+    shape = request.node.get_closest_marker("cluster")
+    return etcd.Cluster(lab, **(shape.kwargs if shape else {}))
+
+
+class Announcer(Daemon):
+    """A running `nuncio announce` in a backend's namespace, or elsewhere."""
+
+    def __init__(self, lab, cluster, *args, namespace=None, prefix=(), uri=None):
+        registry = ["--registry", uri or cluster.uri()] if uri != "" else []
+        argv = [*prefix, *command("announce", "--service", "web", "--ttl", f"{TTL}s", *registry, *args)]
+        super().__init__((namespace or lab.backends[0]).command(*argv), None, lab.path / f"log-{len(lab.daemons) + 1}")
+        lab.daemons.append(self)
+
+    def end(self, number=signal.SIGTERM, code=0):
+        self.process.send_signal(number)
+        assert self.wait(20) == code, self.log()
+
+
+def keys(cluster, member=None, prefix="/services/"):
+    """What etcd has: values by key."""
+    answer = (member or cluster.members[0]).ask("/v3/kv/range", {
+        "key": etcd.encode(prefix), "range_end": etcd.encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))})
+    return {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv["value"]).decode()
+            for kv in answer.get("kvs", [])}
+
+
+def wait_for_keys(cluster, *expected, member=None, timeout=15):
+    wait_until(lambda: set(keys(cluster, member)) == set(expected), timeout,
+               lambda: f"{expected}, not {keys(cluster, member)}")
+
+
+def leases(cluster):
+    return cluster.members[0].ask("/v3/lease/leases", {}).get("leases", [])
+
+
+def key_of(backend, port=8080):
+    return f"/services/web/{backend.v4}:{port}"
+
+
+def test_what_is_announced_is_read_by_others(lab, cluster):
+    """Three backends with only a port each, whose addresses are found; one of them with a weight."""
+    lab.serve()
+    weights = dict(zip(lab.backends, ("1", "1", "2")))
+    announcers = [Announcer(lab, cluster, "--endpoint", "8080", "--weight", weight, namespace=backend)
+                  for backend, weight in weights.items()]
+    wait_for_keys(cluster, *map(key_of, lab.backends))
+    assert json.loads(keys(cluster)[key_of(lab.backends[2])]) == {
+        "host": lab.backends[2].v4, "port": 8080, "weight": 2}
+    daemon = lab.start("--registry", cluster.uri(), "--link", "9000=web", registry=False)
+    wait_until(lambda: len(daemon.endpoints("web")) == 3)
+    result = lab.app.hammer("127.0.0.1:9000", count=400)
+    assert result["by"] == {"b1": 100, "b2": 100, "b3": 200}, result
+    # Asked to end, each has withdrawn its endpoint when it has ended; and its lease is gone, too.
+    announcers[2].end()
+    assert key_of(lab.backends[2]) not in keys(cluster)
+    wait_until(lambda: len(daemon.endpoints("web")) == 2)
+    announcers[1].end(signal.SIGINT)
+    assert set(keys(cluster)) == {key_of(lab.backends[0])}
+    assert len(leases(cluster)) == 1
+    assert not re.search("warning", announcers[2].log()), announcers[2].log()
+
+
+def test_killed_it_is_gone_with_its_lease(lab, cluster):
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    announcer.kill()
+    wait_for_keys(cluster)
+    # Started again before the lease has ended, it is not lost when that ends.
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    announcer.kill()
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    announcer.wait_for_log("is announced")
+    wait_until(lambda: len(leases(cluster)) == 1, 15)
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+
+
+def test_etcd_restarts_without_data(lab, cluster):
+    member = cluster.members[0]
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    member.kill()
+    member.lose_data()
+    member.start()
+    cluster.wait()
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    announcer.wait_for_log("lease of .* is gone")
+
+
+def test_an_outage(lab, cluster):
+    """Longer than the lease lives. One line tells its begin, and one its end."""
+    member = cluster.members[0]
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "-v")
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    member.stop()
+    wait_until(lambda: len(re.findall("Connection refused; trying again", announcer.log())) > 5, 40)
+    member.start()
+    cluster.wait()
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    announcer.wait_for_log("notice .* answers", timeout=15)
+    assert len(re.findall("warning .*Connection refused", announcer.log())) == 1, announcer.log()
+    # It is kept alive again, and ends with us.
+    announcer.kill()
+    wait_for_keys(cluster)
+
+
+def test_a_start_without_etcd(lab, cluster):
+    member = cluster.members[0]
+    member.stop()
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    announcer.wait_for_log("Connection refused; trying again")
+    member.start()
+    cluster.wait()
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+
+
+def test_it_ends_without_etcd(lab, cluster):
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    cluster.members[0].stop()
+    announcer.end()
+    assert "goes with its lease" in announcer.log()
+
+
+def test_a_key_that_others_touch(lab, cluster):
+    """It is put again when it was deleted, or put by another."""
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    key = key_of(lab.backends[0])
+    wait_for_keys(cluster, key)
+    value = keys(cluster)[key]
+    cluster.delete(key)
+    announcer.wait_for_log("was deleted, putting it again")
+    wait_for_keys(cluster, key)
+    cluster.put(key, "10.0.0.9:9")
+    announcer.wait_for_log("put by another")
+    wait_until(lambda: keys(cluster)[key] == value)
+    announcer.kill()
+    wait_for_keys(cluster)
+
+
+@pytest.mark.parametrize("options, key, value", [
+    ([], "web/{a}:80", '{{"host":"{a}","port":80,"weight":1}}'),
+    (["--format", "json", "--id", "one/two"], "web/one/two", '{{"host":"{a}","port":80,"weight":1}}'),
+    (["--format", "registrator", "--id", "host1:web_1:80"], "web/host1:web_1:80", "{a}:80"),
+    (["--format", "skydns", "--id", "x1"], "web/x1", '{{"host":"{a}","port":80}}'),
+    (["--format", "grpc"], "web/{a}:80", '{{"Op":0,"Addr":"{a}:80","Metadata":null}}'),
+], ids=["default", "json", "registrator", "skydns", "grpc"])
+def test_formats(lab, cluster, options, key, value):
+    """As they stand in etcd; and nuncio itself reads each."""
+    address = lab.backends[0].v4
+    Announcer(lab, cluster, "--endpoint", f"{address}:80", *options)
+    wait_until(lambda: keys(cluster))
+    assert keys(cluster) == {f"/services/{key.format(a=address)}": value.format(a=address)}
+    daemon = lab.start("--registry", cluster.uri(), "--link", "9000=web", registry=False)
+    wait_until(lambda: [one["address"] for one in daemon.endpoints("web").values()] == [f"{address}:80"])
+
+
+def test_ipv6_and_keys_without_a_slash(lab, cluster):
+    address = lab.backends[0].v6
+    Announcer(lab, cluster, "--endpoint", f"[{address}]:80", "--format", "grpc", uri=cluster.uri("grpc") + "?slash=no")
+    wait_until(lambda: keys(cluster, prefix="grpc/"))
+    assert keys(cluster, prefix="grpc/") == {
+        f"grpc/web/[{address}]:80": f'{{"Op":0,"Addr":"[{address}]:80","Metadata":null}}'}
+
+
+@pytest.mark.cluster(options={"listen-client-urls": "http://10.77.0.21:2379,http://127.0.0.1:2379"})
+def test_the_address_where_the_registry_is_on_this_host(lab, cluster):
+    """The source address of the route there would be 127.0.0.1; until there is a default route, there is none."""
+    member = cluster.members[0]
+    announcer = Announcer(lab, cluster, "--endpoint", ":80", namespace=member.namespace,
+                          uri="etcd://127.0.0.1/services")
+    announcer.wait_for_log("no own address")
+    member.namespace.ip("route add default via 10.77.0.1")
+    wait_for_keys(cluster, f"/services/web/{member.namespace.v4}:80")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http", "exec"])
+def test_a_check_gates_it(lab, cluster, kind):
+    """Healthy, unhealthy and healthy again, with one line each."""
+    backend = lab.backends[0]
+    good = lab.path / "www" / "good"
+    good.parent.mkdir()
+    server = []
+
+    def make_good():
+        good.write_text("")
+        if kind == "tcp":
+            server.append(backend.serve())
+
+    def make_bad():
+        good.unlink()
+        if kind == "tcp":
+            server[-1].kill()
+            server[-1].wait()
+
+    if kind == "http":
+        backend.popen("/usr/bin/python3", "-m", "http.server", "8080", "--directory", good.parent, stderr=-3)
+    check = {"tcp": "tcp", "http": "http:/good", "exec": f"exec:test -e {good}"}[kind]
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "--check", check, "--check-interval", "100ms")
+    announcer.wait_for_log("not yet healthy: check")
+    assert keys(cluster) == {}
+    for _ in range(2):
+        make_good()
+        wait_for_keys(cluster, key_of(backend))
+        make_bad()
+        wait_for_keys(cluster)
+    reason = {"tcp": "connection refused", "http": "status 404", "exec": "exit code 1"}[kind]
+    assert len(re.findall(f"warning .* unhealthy: check .*{reason}", announcer.log())) == 2, announcer.log()
+    assert len(re.findall("web: healthy: check", announcer.log())) == 2, announcer.log()
+    assert leases(cluster) == []
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http", "exec"])
+def test_a_check_without_an_answer(lab, cluster, kind):
+    """A port that accepts and does not answer (http), one whose packets are dropped, a command that hangs."""
+    backend = lab.backends[0]
+    backend.serve()
+    if kind == "tcp":
+        backend.run("nft", "add table ip t; add chain ip t in { type filter hook input priority 0; };"
+                           "add rule ip t in tcp dport 8080 drop")
+    elif kind == "http":
+        silent = backend.socket()
+        silent.bind((backend.v4, 8081))
+        silent.listen()
+    mark = f"{os.getpid()}.5"
+    check = {"tcp": "tcp", "http": "http:/", "exec": f"exec:sleep {mark}; true"}[kind]
+    port = "8081" if kind == "http" else "8080"
+    announcer = Announcer(lab, cluster, "--endpoint", port, "--check", check, "--check-interval", "100ms")
+    announcer.wait_for_log("not yet healthy: check .*no answer in time", timeout=10)
+    announcer.end()
+    assert keys(cluster) == {}
+    if kind == "exec":
+        wait_until(lambda: mark not in backend.run("ps", "-eo", "args"))
+
+
+def script(lab, name, text):
+    path = lab.path / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def serve_command(lab):
+    """Words of a command that serves port 8080."""
+    from lab import TOOLS
+
+    return [TOOLS / "responder", "b1", f"{lab.backends[0].v4}:8080"]
+
+
+def test_a_command_is_announced_once_its_port_accepts(lab, cluster):
+    go = lab.path / "go"
+    wrapper = script(lab, "service", f"until test -e {go}; do sleep 0.01; done\nexec \"$@\"")
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "--", wrapper, *serve_command(lab))
+    announcer.wait_for_log("not yet healthy")
+    assert keys(cluster) == {}
+    go.write_text("")
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    # Ended by SIGTERM, as the command is.
+    announcer.end(code=128 + signal.SIGTERM)
+    assert keys(cluster) == {}
+    assert not lab.backends[1].reaches(f"{lab.backends[0].v4}:8080")
+
+
+@pytest.mark.parametrize("ending, code", [("exit 7", 7), ("exit 0", 0), ("kill -9 $$", 137)])
+def test_a_command_ends_by_itself(lab, cluster, ending, code):
+    go = lab.path / "go"
+    wrapper = script(lab, "service", f"until test -e {go}; do sleep 0.01; done\n{ending}")
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "--check", "none", "--", wrapper)
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    go.write_text("")
+    assert announcer.wait(10) == code
+    assert keys(cluster) == {}
+
+
+def test_a_command_that_cannot_be_started(lab, cluster):
+    for word, code in (("/no/such", 127), ("/dev/null", 126)):
+        announcer = Announcer(lab, cluster, "--endpoint", "8080", "--", word)
+        assert announcer.wait() == code
+        assert word in announcer.log()
+    assert keys(cluster) == {}
+
+
+def test_a_command_is_drained(lab, cluster):
+    """Withdrawn, it goes on serving; asked a second time, nuncio does not wait any longer."""
+    marks = lab.path / "marks"
+    wrapper = script(lab, "service", f"trap 'echo end >>{marks}; kill $!; exit 3' TERM\n"
+                                     f"trap 'echo hangup >>{marks}' HUP\n\"$@\" &\n"
+                                     "while kill -0 $!; do wait $!; done")
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "--drain", "1h", "--",
+                          "setpriv", "--", wrapper, "env", "--ignore-signal=HUP", *serve_command(lab))
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    announcer.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: marks.exists() and marks.read_text() == "hangup\n", 10, announcer.log)
+    announcer.process.send_signal(signal.SIGTERM)
+    wait_for_keys(cluster)
+    announcer.wait_for_log("the command goes on")
+    assert lab.backends[1].reaches(f"{lab.backends[0].v4}:8080")
+    assert marks.read_text() == "hangup\n"
+    announcer.end(code=3)
+    assert marks.read_text() == "hangup\nend\n"
+
+
+def test_a_drain_that_is_over_ends_the_command(lab, cluster):
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "--drain", "200ms", "--", *serve_command(lab))
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    announcer.end(code=128 + signal.SIGTERM)
+    assert re.search("is withdrawn\n.*goes on for 200 ms\n.*has ended", announcer.log()), announcer.log()
+
+
+@pytest.mark.slow
+def test_a_command_that_does_not_end_is_killed(lab, cluster):
+    wrapper = script(lab, "service", "trap '' TERM\nwhile :; do sleep 0.1; done")
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "--check", "none", "--", wrapper)
+    wait_for_keys(cluster, key_of(lab.backends[0]))
+    announcer.end(code=128 + signal.SIGKILL)
+    assert "killing it" in announcer.log()
+
+
+def enable_auth(cluster, permission):
+    for words in ("user add root:rootpw", "user grant-role root root", "user add writer:secret", "role add writing",
+                  f"role grant-permission writing {permission} /services/ --prefix", "user grant-role writer writing",
+                  "auth enable"):
+        cluster.ctl(*words.split())
+    cluster.user = "root:rootpw"
+
+
+@pytest.mark.cluster(options={"auth-token-ttl": 1})
+@pytest.mark.parametrize("permission", ["readwrite", "write"])
+def test_authentication(lab, cluster, permission):
+    """Tokens end all the time. A user who may not read his key puts it blindly."""
+    enable_auth(cluster, permission)
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "-v", prefix=("env", "ETCDCTL_USER=writer:secret"))
+    wait_until(lambda: key_of(lab.backends[0]) in cluster.ctl("get", "--prefix", "/services/"), 10, announcer.log)
+    before = cluster.ctl("get", key_of(lab.backends[0]), "-w", "fields")
+    lease = re.search(r'"Lease" : (\d+)', before).group(1)
+    # It is kept for longer than one lease and some tokens last.
+    other = json.loads(cluster.ctl("lease", "grant", str(3 * TTL), "-w", "json"))["ID"]
+    wait_until(lambda: "already expired" in cluster.ctl("lease", "timetolive", f"{other:x}"), 30)
+    assert cluster.ctl("get", key_of(lab.backends[0]), "-w", "fields") == before or \
+        re.search(rf'"Lease" : {lease}\b', cluster.ctl("get", key_of(lab.backends[0]), "-w", "fields"))
+    assert "warning" not in announcer.log(), announcer.log()
+    announcer.end()
+    assert cluster.ctl("get", "--prefix", "/services/") == ""
+
+
+def test_authentication_that_fails(lab, cluster):
+    enable_auth(cluster, "read")
+    announcer = Announcer(lab, cluster, "--endpoint", "8080")
+    announcer.wait_for_log("user name is empty; trying again")
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", prefix=("env", "ETCDCTL_USER=writer:wrong"))
+    announcer.wait_for_log("authentication failed.*; trying again")
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", prefix=("env", "ETCDCTL_USER=writer:secret"))
+    announcer.wait_for_log("permission denied; trying again")
+
+
+def test_tls_and_a_registry_of_the_configuration(lab):
+    if etcd.obstacle():
+        pytest.skip(etcd.obstacle())
+    tls = etcd.Tls(lab.path)
+    cluster = etcd.Cluster(lab, tls=tls)
+    config = lab.path / "nuncio.json"
+    config.write_text(json.dumps({"registries": {"main": {
+        "uri": cluster.uri(), "ca": str(tls.ca), "cert": str(tls.cert), "key": str(tls.key)}}, "registry": "main"}))
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "-c", config, uri="")
+    wait_until(lambda: key_of(lab.backends[0]) in cluster.ctl("get", "--prefix", "/services/"))
+    announcer.end()
+    assert cluster.ctl("get", "--prefix", "/services/") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.cluster(members=3)
+def test_members_are_lost(lab, cluster):
+    """Each in turn. The endpoint is there all the time, under the same lease, and nothing is said."""
+    announcer = Announcer(lab, cluster, "--endpoint", "8080", "--ttl", "6s")
+    key = key_of(lab.backends[0])
+    wait_for_keys(cluster, key)
+
+    def fields(member):
+        return member.ask("/v3/kv/range", {"key": etcd.encode(key)})["kvs"][0]
+
+    before = fields(cluster.members[0])
+    for member in cluster.members:
+        other = next(one for one in cluster.members if one is not member)
+        member.kill()
+        wait_until(other.answers, 20)
+        lease = other.ask("/v3/lease/grant", {"TTL": "8"})["ID"]
+        wait_until(lambda: other.ask("/v3/lease/timetolive", {"ID": lease}).get("TTL") == "-1", 30)
+        assert fields(other) == before
+        member.start()
+        cluster.wait()
+    assert "warning" not in announcer.log(), announcer.log()
+    announcer.end()
+    assert keys(cluster) == {}
+
+
+def test_what_is_refused(lab):
+    minimal = ["announce", "--service", "web", "--endpoint", "80", "--registry", "etcd://10.77.0.9"]
+    for args, code, text in (
+        (["announce"], 2, "no service"),
+        (["announce", "--service", "web"], 2, "no endpoint"),
+        ([*minimal, "--ttl", "5"], 2, "--ttl 5"),
+        ([*minimal, "--nonsense"], 2, "--nonsense"),
+        ([*minimal[:-2]], 3, "no registry"),
+        ([*minimal, "--registry", "file:services.d"], 3, "announcing to file is not yet supported"),
+        ([*minimal, "--registry", "consul://10.77.0.9"], 3, "not yet supported"),
+        ([*minimal, "--registry", "etcd://a b"], 3, "a b"),
+    ):
+        done = lab.nuncio(*args)
+        assert done.returncode == code and text in done.stderr, (args, done)
+    assert "--check-interval" in lab.nuncio("announce", "--help").stdout
