@@ -13,6 +13,8 @@
 #include "discovery/etcd-post.h"
 #include "discovery/etcd-uri.h"
 
+#define ANSWER_MIN_MS 1000
+
 struct registrar {
 	uv_loop_t *loop;
 	const struct registry_conf *conf;
@@ -62,6 +64,14 @@ static uint32_t keepalive_ms(const struct registrar *registrar)
 	return registrar->ttl_s * 1000 / 3;
 }
 
+/* A member that does not answer is given up while there is time to ask another; but not one that is only slow. */
+static uint32_t answer_ms(const struct registrar *registrar)
+{
+	uint32_t ms = keepalive_ms(registrar) > ANSWER_MIN_MS ? keepalive_ms(registrar) : ANSWER_MIN_MS;
+
+	return ms < ETCD_ANSWER_MS ? ms : ETCD_ANSWER_MS;
+}
+
 /* Failures */
 
 static void on_time(uv_timer_t *timer)
@@ -87,6 +97,7 @@ static void failed(struct registrar *registrar, const char *reason)
 	log_write(all && !registrar->failing ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "registry %s: %s: %s; %s",
 		  registrar->conf->uri, member_name(registrar), reason, all ? "trying again" : "asking the next one");
 	registrar->failing = registrar->failing || all;
+	text_replace(&registrar->token, NULL); /* it may have ended by the time that it is of use again */
 	registrar->member = (registrar->member + 1) % members;
 	if (!all) {
 		proceed(registrar);
@@ -230,7 +241,7 @@ static void post(struct registrar *registrar, const char *path, char *body)
 		.path = path,
 		.body = body,
 		.token = registrar->token,
-		.timeout_ms = ETCD_ANSWER_MS,
+		.timeout_ms = answer_ms(registrar),
 	};
 
 	registrar->asked = etcd_post(registrar->http, registrar->conf, &post, &events, registrar);
