@@ -10,7 +10,7 @@
 #include "announce/conf.h"
 
 /* At the end, the registry gets so long to let the endpoint be withdrawn; then its lease has to do it. */
-#define ANNOUNCE_WITHDRAW_MS 5000
+#define ANNOUNCE_WITHDRAW_MS 4000
 
 /*
  * Until SIGTERM, SIGINT or the end of the command. The registry was checked (announce/registrar.h). Returns 0, or the

@@ -64,11 +64,16 @@ static uint32_t keepalive_ms(const struct registrar *registrar)
 	return registrar->ttl_s * 1000 / 3;
 }
 
-/* A member that does not answer is given up while there is time to ask another; but not one that is only slow. */
+/*
+ * A member that does not answer is given up while there is time to ask another; but not one that is only slow. Who
+ * withdraws may have little time.
+ */
 static uint32_t answer_ms(const struct registrar *registrar)
 {
 	uint32_t ms = keepalive_ms(registrar) > ANSWER_MIN_MS ? keepalive_ms(registrar) : ANSWER_MIN_MS;
 
+	if (!registrar->lease.wanted)
+		return ANSWER_MIN_MS;
 	return ms < ETCD_ANSWER_MS ? ms : ETCD_ANSWER_MS;
 }
 
