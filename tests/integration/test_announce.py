@@ -99,6 +99,30 @@ def test_killed_it_is_gone_with_its_lease(lab, cluster):
     wait_for_keys(cluster, key_of(lab.backends[0]))
 
 
+@pytest.mark.slow
+def test_a_host_is_unplugged_under_load(lab, cluster):
+    """Nobody withdraws its endpoint: its lease ends. Until then, connections that draw it go elsewhere."""
+    lab.serve()
+    for backend in lab.backends:
+        Announcer(lab, cluster, "--endpoint", "8080", namespace=backend)
+    daemon = lab.start("--registry", cluster.uri(), "--link", "9000=web", registry=False)
+    wait_until(lambda: len(daemon.endpoints("web")) == 3)
+    hammer = lab.app.start_hammer("127.0.0.1:9000", concurrency=4, timeout=60000)
+    hammer.wait_for_more()
+    lab.bridge.ip("link set b3 down")
+
+    def serving():
+        return {one["address"] for one in daemon.endpoints("web").values() if one["state"] == "up"}
+
+    wait_until(lambda: serving() == {f"{one.v4}:8080" for one in lab.backends[:2]}, 20)
+    hammer.wait_for_more()
+    lab.bridge.ip("link set b3 up")
+    wait_until(lambda: len(serving()) == 3, 20)
+    hammer.wait_for_more()
+    result = hammer.stop()
+    assert result["failed"] == 0 and result["by"]["b3"], result
+
+
 def test_etcd_restarts_without_data(lab, cluster):
     member = cluster.members[0]
     announcer = Announcer(lab, cluster, "--endpoint", "8080")
