@@ -80,7 +80,7 @@ BAD_FILES = {
     "listen": ('{"links": [{"listen": "[::1]:80", "service": "web"}]}', r"links\[0\].*::1"),
     "no-registry": ('{"links": [{"listen": "80", "service": "web"}]}', r"registry"),
     "scheme": ('{"registry": "zk://h/", "links": [{"listen": "80", "service": "web"}]}', r"zk.*file:"),
-    "later": ('{"registry": "dns://h/", "links": [{"listen": "80", "service": "web"}]}', r"dns.*(yet|supported)"),
+    "later": ('{"registry": "docker:///s", "links": [{"listen": "80", "service": "web"}]}', r"docker.*(yet|supported)"),
     "type": ('{"links": {"listen": "80"}}', r"links"),
 }
 
