@@ -253,7 +253,7 @@ def test_a_drained_endpoint_loses_its_clients(lab, by_hand):
         daemon.ask("drain", "web", first)
     else:
         lab.registry.write({"web": lab.endpoints([int(i != index) for i in range(3)])})
-    wait_until(lambda: f"127.0.0.1 : {lab.backends[index].v4} " not in lab.app.table())
+    wait_until(lambda: daemon.endpoints("web")[first]["state"] == "draining", 10)
     assert who(lab.app, ("127.0.0.1", 9000)) != first
 
 
