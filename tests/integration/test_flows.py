@@ -279,7 +279,7 @@ def test_draining_ends_when_its_time_is_over(lab, change):
     """Not before: until then the connection works. Connections to others, and to one on standby, go on."""
     servers = Servers(lab)
     lab.registry.write(records(lab, ["b1", "b2"]))
-    daemon = lab.start("--link", "9000=web,drain_for=1s")
+    daemon = lab.start("--link", f"9000=web,drain_for={int(scaled(1000))}ms")
     connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
     kept = servers.connect(lab.app, ("127.0.0.1", 9000), "b2")
     names = ["b2", "b3"] if change == "removed" else ["b1", "b2", "b3"]
@@ -315,7 +315,7 @@ def test_draining_ends_after_a_restart(lab):
 def test_an_endpoint_that_comes_back_in_time_drains_no_more(lab):
     servers = Servers(lab)
     lab.registry.write(records(lab, ["b1", "b2"]))
-    daemon = lab.start("--link", "9000=web,drain_for=1s")
+    daemon = lab.start("--link", f"9000=web,drain_for={int(scaled(1000))}ms")
     connection = servers.connect(lab.app, ("127.0.0.1", 9000), "b1")
     other = servers.connect(lab.app, ("127.0.0.1", 9000), "b2")
     lab.registry.write(records(lab, []))
