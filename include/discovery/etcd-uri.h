@@ -28,4 +28,7 @@ struct etcd_uri {
  */
 int etcd_uri_parse(const struct registry_conf *conf, struct etcd_uri *ret, struct error *err);
 
+/* "10.0.0.1:2379", for people. */
+const char *etcd_member_name(const struct etcd_uri *uri, size_t member);
+
 #endif

@@ -12,6 +12,7 @@
 #include "discovery/etcd-messages.h"
 #include "discovery/etcd-post.h"
 #include "discovery/etcd-uri.h"
+#include "discovery/random.h"
 
 #define ANSWER_MIN_MS 1000
 
@@ -45,18 +46,9 @@ struct registrar {
 
 static void proceed(struct registrar *registrar);
 
-static uint32_t random_number(void)
-{
-	uint32_t number = 0;
-
-	uv_random(NULL, NULL, &number, sizeof(number), 0, NULL); /* 0 is random enough */
-	return number;
-}
-
-/* "10.0.0.1:2379" of "http://10.0.0.1:2379" */
 static const char *member_name(const struct registrar *registrar)
 {
-	return strstr(registrar->uri.members[registrar->member], "://") + strlen("://");
+	return etcd_member_name(&registrar->uri, registrar->member);
 }
 
 static uint32_t keepalive_ms(const struct registrar *registrar)

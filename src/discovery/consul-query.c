@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "discovery/backoff.h"
 #include "discovery/file-read.h"
+#include "discovery/random.h"
 
 struct consul_query {
 	uv_timer_t timer; /* when the next question is due */
@@ -29,14 +30,6 @@ struct consul_query {
 	bool unreached; /* the last one failed because the agent could not be reached, and waits */
 	struct consul_pace pace;
 };
-
-static uint32_t random_number(void)
-{
-	uint32_t number = 0;
-
-	uv_random(NULL, NULL, &number, sizeof(number), 0, NULL); /* 0 is random enough */
-	return number;
-}
 
 static void on_time(uv_timer_t *timer);
 

@@ -15,6 +15,7 @@
 #include "discovery/dns-lookup.h"
 #include "discovery/dns-names.h"
 #include "discovery/dns-set.h"
+#include "discovery/random.h"
 
 #define REVISION_TEXT 64
 
@@ -44,14 +45,6 @@ struct dns_source {
 	char revision[REVISION_TEXT];
 	uv_timer_t closing; /* never runs: its end is the source's, after the services' */
 };
-
-static uint32_t random_number(void)
-{
-	uint32_t number = 0;
-
-	uv_random(NULL, NULL, &number, sizeof(number), 0, NULL); /* 0 is random enough */
-	return number;
-}
 
 static uint64_t now_ms(void)
 {

@@ -101,3 +101,8 @@ int etcd_uri_parse(const struct registry_conf *conf, struct etcd_uri *ret, struc
 		code = take_prefix(conf, ret, path, err);
 	return code ? code : check_options(conf, err);
 }
+
+const char *etcd_member_name(const struct etcd_uri *uri, size_t member)
+{
+	return strstr(uri->members[member], "://") + strlen("://");
+}

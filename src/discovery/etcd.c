@@ -14,6 +14,7 @@
 #include "discovery/etcd-session.h"
 #include "discovery/etcd-uri.h"
 #include "discovery/names.h"
+#include "discovery/random.h"
 
 #define REVISION_TEXT 24
 
@@ -44,20 +45,6 @@ struct etcd_source {
 	int64_t revision;
 	char revision_text[REVISION_TEXT];
 };
-
-static uint32_t random_number(void)
-{
-	uint32_t number = 0;
-
-	uv_random(NULL, NULL, &number, sizeof(number), 0, NULL); /* 0 is random enough */
-	return number;
-}
-
-/* "10.0.0.1:2379" of "http://10.0.0.1:2379" */
-static const char *member_name(const struct etcd_source *source, size_t member)
-{
-	return strstr(source->uri.members[member], "://") + strlen("://");
-}
 
 /* Answers */
 
@@ -144,7 +131,7 @@ static char *failure_text(const struct etcd_source *source)
 	char *text = xasprintf("registry %s:", source->conf->uri);
 
 	for (size_t i = 0; i < source->uri.n_members; i++) {
-		char *longer = xasprintf("%s%s %s: %s", text, i ? ";" : "", member_name(source, i),
+		char *longer = xasprintf("%s%s %s: %s", text, i ? ";" : "", etcd_member_name(&source->uri, i),
 					 source->faults[i] ? source->faults[i] : "not asked");
 
 		free(text);
@@ -210,7 +197,7 @@ static void on_watching(void *context)
 	source->watching = true;
 	text_replace(&source->faults[source->member], NULL);
 	log_info("registry %s: watching at %s, from revision %s", source->conf->uri,
-		 member_name(source, source->member), source->revision_text);
+		 etcd_member_name(&source->uri, source->member), source->revision_text);
 	answer_changes(source); /* names that were resolved since the read */
 }
 
@@ -272,7 +259,7 @@ static void on_ended(void *context, const char *reason)
 	close_session(source);
 	text_replace(&source->faults[source->member], reason);
 	log_write(free_retry ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "registry %s: %s: %s", source->conf->uri,
-		  member_name(source, source->member), reason);
+		  etcd_member_name(&source->uri, source->member), reason);
 	source->member = (source->member + 1) % members;
 	if (free_retry)
 		source->failures = 0;
