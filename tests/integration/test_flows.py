@@ -84,8 +84,6 @@ def test_an_unanswered_connect_finds_another_endpoint(lab, link, target, family,
     daemon = lab.start("--link", link)
     hanging = begin_to_connect(client_of(lab, gateway), target)
     [flow] = keep_unanswered(lab, target[1], family)
-    if change == "by-hand":
-        daemon.ask("drain", "web", "b1")
     after = {
         "removed": records(lab, ["b2"], family),
         "weight-0": records(lab, ["b1", "b2"], family, {"b1": 0}),
@@ -95,6 +93,9 @@ def test_an_unanswered_connect_finds_another_endpoint(lab, link, target, family,
     if change == "standby":
         after["web"][0]["priority"] = 1
     lab.registry.write(after)
+    if change == "by-hand":
+        wait_until(lambda: "b2" in daemon.endpoints("web"))
+        daemon.ask("drain", "web", "b1")  # not before: a link without endpoints refuses the next SYN
     wait_until(
         lambda: flow.endpoint not in [now.endpoint for now in flows(lab.app, port=target[1], family=family)],
         what="the flow to go",

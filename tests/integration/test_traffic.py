@@ -71,6 +71,7 @@ def test_two_ambassadors_share_a_service(web):
         ],
     }))
     daemon = web.start("-c", config, namespace=None, registry=False)
+    daemon.wait_for_log(r"\bready\b[^\0]*\bready\b")
     assert web.app.hammer("127.0.0.1:9000", count=300)["by"] == {"b1": 100, "b2": 100, "b3": 100}
     assert web.app2.hammer("10.96.0.10:80", count=300)["by"] == {"b1": 100, "b2": 100, "b3": 100}
 
