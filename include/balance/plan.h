@@ -31,6 +31,7 @@ struct link_plan {
 	 */
 	const struct endpoints *weighed;
 	struct slots slots; /* the owners are indices into endpoints->items */
+	bool *serving;	    /* [endpoints->count], from the slots: who gets new connections */
 };
 
 /* Why an endpoint gets new connections, or does not. */
@@ -61,9 +62,9 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 /* Does the same client always draw the same slot? */
 bool plan_is_hashed(const struct link_plan *plan);
 
-/* Which of its endpoints get new connections; [endpoints->count] entries. */
-void plan_serving(const struct link_plan *plan, bool *ret_serving);
-/* Does the endpoint at this address? */
+/* Finds out who serves, for one who made a plan's slots himself. */
+void plan_note_serving(struct link_plan *plan);
+/* Does the endpoint at this address get new connections? */
 bool plan_serves(const struct link_plan *plan, const struct ip_port *at);
 /* Is it on its way out: not among the endpoints any more, or of weight 0? One on standby is not. */
 bool plan_drains(const struct link_plan *plan, const struct ip_port *at);

@@ -176,6 +176,7 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 	};
 
 	plan_slots(previous, conf->balance, &conf->listen, endpoints, &plan.slots);
+	plan_note_serving(&plan);
 	plan.hold = hold && !plan.slots.count && conf->listen.protocol == IPPROTO_TCP;
 	*ret = plan;
 }
@@ -185,14 +186,14 @@ bool plan_is_hashed(const struct link_plan *plan)
 	return plan->balance == BALANCE_SOURCE;
 }
 
-void plan_serving(const struct link_plan *plan, bool *ret_serving)
+void plan_note_serving(struct link_plan *plan)
 {
-	memset(ret_serving, 0, plan->endpoints->count * sizeof(*ret_serving));
+	plan->serving = xcalloc(plan->endpoints->count + 1, sizeof(*plan->serving));
 	for (uint32_t i = 0; i < plan->slots.count; i++) {
 		uint32_t owner = plan->slots.owner[plan->slots.before + i];
 
 		if (owner != SLOT_FREE)
-			ret_serving[owner] = true;
+			plan->serving[owner] = true;
 	}
 }
 
@@ -200,11 +201,7 @@ bool plan_serves(const struct link_plan *plan, const struct ip_port *at)
 {
 	const struct endpoint *endpoint = endpoints_find_address(plan->endpoints, at);
 
-	for (uint32_t i = 0; endpoint && i < plan->slots.count; i++) {
-		if (plan->slots.owner[plan->slots.before + i] == (uint32_t)(endpoint - plan->endpoints->items))
-			return true;
-	}
-	return false;
+	return endpoint && plan->serving[endpoint - plan->endpoints->items];
 }
 
 bool plan_drains(const struct link_plan *plan, const struct ip_port *at)
@@ -220,5 +217,6 @@ void plan_clear(struct link_plan *plan)
 	endpoints_unref(plan->endpoints);
 	endpoints_unref(plan->weighed);
 	slots_clear(&plan->slots);
+	free(plan->serving);
 	*plan = (struct link_plan){0};
 }

@@ -19,10 +19,8 @@ static struct set_id clients_of(const struct link_plan *plan)
 
 static bool loses_endpoints(const struct link_plan *old, const struct link_plan *new)
 {
-	for (uint32_t i = old->slots.before; i < old->slots.before + old->slots.count; i++) {
-		uint32_t owner = old->slots.owner[i];
-
-		if (owner != SLOT_FREE && !plan_serves(new, &old->endpoints->items[owner].at))
+	for (uint32_t i = 0; i < old->endpoints->count; i++) {
+		if (old->serving[i] && !plan_serves(new, &old->endpoints->items[i].at))
 			return true;
 	}
 	return false;

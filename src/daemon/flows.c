@@ -72,22 +72,16 @@ static void note_flows(struct ambassador *ambassador, const struct listen *liste
 static void note_departures(struct ambassador *ambassador, const struct link *link, const struct link_plan *new)
 {
 	const struct link_plan *old = &link->plan;
-	bool *served = xcalloc(old->endpoints->count + 1, sizeof(*served));
-	bool *serves = xcalloc(new->endpoints->count + 1, sizeof(*serves));
 
-	plan_serving(old, served);
-	plan_serving(new, serves);
 	for (uint32_t i = 0; i < old->endpoints->count; i++) {
 		const struct ip_port *at = &old->endpoints->items[i].at;
 		const struct endpoint *now = endpoints_find_address(new->endpoints, at);
-		bool left = served[i] && !(now && serves[now - new->endpoints->items]);
+		bool left = old->serving[i] && !plan_serves(new, at);
 		bool reset = !now && link->conf->on_remove == ON_REMOVE_RESET;
 
 		if (old->listen.protocol == IPPROTO_UDP ? !now : left || reset)
 			note_flows(ambassador, &old->listen, at, reset);
 	}
-	free(served);
-	free(serves);
 }
 
 static void note_member(struct ambassador *ambassador, const struct member *member)

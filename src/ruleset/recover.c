@@ -307,6 +307,7 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 	recover_slots(slots, n_slots, rule, &plan);
 	recover_weights(is_empty(recovery, elems, end - first), &plan);
 	plan.weighed = endpoints_ref(plan.endpoints);
+	plan_note_serving(&plan);
 	*ret = plan;
 	return true;
 }

@@ -213,15 +213,12 @@ static void only_owners_of_drawn_slots_serve(void **state)
 	struct link_plan second = plan_after(&first, &conf, "a=10.0.0.1:80*0 d=10.0.0.4:80");
 	const struct ip_port a = at("10.0.0.1:80"), b = at("10.0.0.2:80"), c = at("10.0.0.3:80"), d = at("10.0.0.4:80");
 	const struct ip_port stranger = at("10.0.0.4:81");
-	bool serving[4];
 
 	(void)state;
-	plan_serving(&first, serving);
-	assert_true(serving[0] && !serving[1] && !serving[2] && serving[3]);
+	assert_true(first.serving[0] && !first.serving[1] && !first.serving[2] && first.serving[3]);
 	assert_true(plan_serves(&first, &a) && plan_serves(&first, &d));
 	assert_false(plan_serves(&first, &stranger));
-	plan_serving(&second, serving);
-	assert_true(!serving[0] && serving[1]);
+	assert_true(!second.serving[0] && second.serving[1]);
 	assert_false(plan_serves(&second, &a));
 	assert_true(plan_serves(&second, &d));
 	assert_true(!plan_drains(&first, &a) && plan_drains(&first, &b) && !plan_drains(&first, &c));
