@@ -34,6 +34,14 @@ static uv_handle_t *new_handle(struct ambassador *ambassador, size_t size)
 	return handle;
 }
 
+static uv_timer_t *new_timer(struct ambassador *ambassador)
+{
+	uv_timer_t *timer = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(*timer));
+
+	uv_timer_init(ambassador->loop, timer);
+	return timer;
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
 	free(handle);
@@ -114,38 +122,31 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	ambassador->netns = xstrdup(conf->netns ? conf->netns : "");
 	ambassador->netns_fd = ambassador->lock = -1;
 	ambassador->resync = true;
-	ambassador->retry = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->retry);
-	ambassador->hold = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->hold);
-	ambassador->look_again = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->look_again);
-	ambassador->drain = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->drain);
-	ambassador->presence = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->presence);
+	ambassador->retry = new_timer(ambassador);
+	ambassador->hold = new_timer(ambassador);
+	ambassador->look_again = new_timer(ambassador);
+	ambassador->drain = new_timer(ambassador);
+	ambassador->presence = new_timer(ambassador);
 	if (conf->netns)
 		uv_timer_start(ambassador->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
-	ambassador->settle = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->settle);
-	ambassador->patrol = (uv_timer_t *)(void *)new_handle(ambassador, sizeof(uv_timer_t));
-	uv_timer_init(loop, ambassador->patrol);
+	ambassador->settle = new_timer(ambassador);
+	ambassador->patrol = new_timer(ambassador);
 	uv_timer_start(ambassador->patrol, on_patrol, PATROL_MS, PATROL_MS);
 	return ambassador;
 }
 
 void ambassador_free(struct ambassador *ambassador)
 {
+	uv_timer_t *const timers[] = {
+		ambassador->retry,    ambassador->hold,	  ambassador->look_again, ambassador->drain,
+		ambassador->presence, ambassador->settle, ambassador->patrol,
+	};
+
 	while (ambassador->links)
 		link_free(ambassador, ambassador->links);
 	close_sockets(ambassador);
-	uv_close((uv_handle_t *)ambassador->retry, on_handle_closed);
-	uv_close((uv_handle_t *)ambassador->hold, on_handle_closed);
-	uv_close((uv_handle_t *)ambassador->look_again, on_handle_closed);
-	uv_close((uv_handle_t *)ambassador->drain, on_handle_closed);
-	uv_close((uv_handle_t *)ambassador->presence, on_handle_closed);
-	uv_close((uv_handle_t *)ambassador->settle, on_handle_closed);
-	uv_close((uv_handle_t *)ambassador->patrol, on_handle_closed);
+	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
+		uv_close((uv_handle_t *)timers[i], on_handle_closed);
 	footprint_clear(&ambassador->footprint);
 	for (size_t i = 0; i < ARRAY_SIZE(ambassador->shards); i++) {
 		free(ambassador->shards[i].used);
