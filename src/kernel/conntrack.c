@@ -91,6 +91,19 @@ static void read_tuple(const struct nlattr *attr, struct tuple *tuple)
 	}
 }
 
+/* A request of conntrack's (IPCTNL_MSG_CT_*), without attributes yet. */
+static struct nlmsghdr *put_header(void *buffer, uint8_t type, uint16_t flags, uint8_t family)
+{
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+	struct nfgenmsg *general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
+
+	header->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
+	header->nlmsg_flags = NLM_F_REQUEST | flags;
+	general->nfgen_family = family;
+	general->version = NFNETLINK_V0;
+	return header;
+}
+
 /* Choosing from a listing */
 
 struct listing {
@@ -106,20 +119,14 @@ struct listing {
 static bool add_deletion(struct flows *flows, const struct nlmsghdr *flow)
 {
 	const struct nfgenmsg *from = mnl_nlmsg_get_payload(flow);
-	struct nlmsghdr *header;
-	struct nfgenmsg *general;
 	const struct nlattr *attr;
+	struct nlmsghdr *header;
 
 	if (flows->deletions_capacity - flows->deletions_used < DELETION_ROOM) {
 		flows->deletions_capacity = flows->deletions_capacity * 2 + 16 * DELETION_ROOM;
 		flows->deletions = xrealloc(flows->deletions, flows->deletions_capacity, 1);
 	}
-	header = mnl_nlmsg_put_header(flows->deletions + flows->deletions_used);
-	header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
-	header->nlmsg_flags = NLM_F_REQUEST;
-	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
-	general->nfgen_family = from->nfgen_family;
-	general->version = NFNETLINK_V0;
+	header = put_header(flows->deletions + flows->deletions_used, IPCTNL_MSG_CT_DELETE, 0, from->nfgen_family);
 	mnl_attr_for_each (attr, flow, sizeof(*from)) {
 		uint16_t type = mnl_attr_get_type(attr);
 
@@ -249,14 +256,8 @@ static void put_filter(struct nlmsghdr *header, const struct flow_filter *filter
 static int request_list(struct conntrack *conntrack, const struct flow_filter *filter, struct listing *listing)
 {
 	_Alignas(struct nlmsghdr) char buffer[256] = {0};
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-	struct nfgenmsg *general;
+	struct nlmsghdr *header = put_header(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, filter->family);
 
-	header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
-	general->nfgen_family = filter->family;
-	general->version = NFNETLINK_V0;
 	put_filter(header, filter);
 	return netlink_request(conntrack->socket, header, on_flow, listing);
 }
@@ -312,14 +313,8 @@ int conntrack_forget(struct conntrack *conntrack, uint8_t protocol, const struct
 		     const struct ip_port *destination)
 {
 	_Alignas(struct nlmsghdr) char buffer[256] = {0};
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-	struct nfgenmsg *general;
+	struct nlmsghdr *header = put_header(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, source->addr.family);
 
-	header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	general = mnl_nlmsg_put_extra_header(header, sizeof(*general));
-	general->nfgen_family = source->addr.family;
-	general->version = NFNETLINK_V0;
 	put_tuple(header, protocol, source, destination);
 	return netlink_request(conntrack->socket, header, NULL, NULL);
 }

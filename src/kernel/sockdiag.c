@@ -38,24 +38,32 @@ void sockdiag_close(struct sockdiag *sockdiag)
 	free(sockdiag);
 }
 
+static struct inet_diag_req_v2 *put_request(void *buffer, uint16_t type, uint16_t flags, uint8_t family,
+					    uint8_t protocol)
+{
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+	struct inet_diag_req_v2 *request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
+
+	header->nlmsg_type = type;
+	header->nlmsg_flags = NLM_F_REQUEST | flags;
+	request->sdiag_family = family;
+	request->sdiag_protocol = protocol;
+	return request;
+}
+
 int sockdiag_destroy(struct sockdiag *sockdiag, const struct ip_port *local, const struct ip_port *remote)
 {
 	_Alignas(struct nlmsghdr) char buffer[128] = {0};
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-	struct inet_diag_req_v2 *request;
+	struct inet_diag_req_v2 *request =
+		put_request(buffer, SOCK_DESTROY, NLM_F_ACK, local->addr.family, IPPROTO_TCP);
 
-	header->nlmsg_type = SOCK_DESTROY;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
-	request->sdiag_family = local->addr.family;
-	request->sdiag_protocol = IPPROTO_TCP;
 	request->idiag_states = ~0u;
 	request->id.idiag_sport = htons(local->port);
 	request->id.idiag_dport = htons(remote->port);
 	memcpy(request->id.idiag_src, local->addr.bytes, ip_addr_size(&local->addr));
 	memcpy(request->id.idiag_dst, remote->addr.bytes, ip_addr_size(&remote->addr));
 	request->id.idiag_cookie[0] = request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	return netlink_request(sockdiag->socket, header, NULL, NULL);
+	return netlink_request(sockdiag->socket, (struct nlmsghdr *)buffer, NULL, NULL);
 }
 
 /* Listing */
@@ -95,16 +103,10 @@ static int on_socket(const struct nlmsghdr *header, void *context)
 static int list_family(struct sockdiag *sockdiag, uint8_t family, uint8_t protocol, struct listing *listing)
 {
 	_Alignas(struct nlmsghdr) char buffer[128] = {0};
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-	struct inet_diag_req_v2 *request;
+	struct inet_diag_req_v2 *request = put_request(buffer, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family, protocol);
 
-	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
-	request->sdiag_family = family;
-	request->sdiag_protocol = protocol;
 	request->idiag_states = protocol == IPPROTO_TCP ? ~(1u << TCP_LISTEN) : ~0u;
-	return netlink_request(sockdiag->socket, header, on_socket, listing);
+	return netlink_request(sockdiag->socket, (struct nlmsghdr *)buffer, on_socket, listing);
 }
 
 int sockdiag_list(struct sockdiag *sockdiag, uint8_t protocol,
