@@ -61,6 +61,10 @@ const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT]);
 /* The reverse; false for a name that is not one of ours. Anonymous sets ("__set%d") are all SET_PROTOCOLS. */
 bool set_from_name(const char *name, struct set_id *ret);
 
+/* Is it made with its rule, and without a name of ours? */
+bool set_is_anonymous(struct set_id set);
+/* Do its keys have data, or verdicts? */
+bool set_is_map(struct set_id set);
 /* Are its elements made by rules? They come and go, and have a time limit. */
 bool set_is_dynamic(struct set_id set);
 /* Does it lead to chains? */

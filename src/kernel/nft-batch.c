@@ -136,16 +136,6 @@ static void add_timeout(struct batch *batch, const struct change *change)
 	close_message(batch, header);
 }
 
-static bool is_anonymous(struct set_id set)
-{
-	return set.type == SET_PROTOCOLS || set.type == SET_REFUSERS;
-}
-
-static bool is_map(struct set_id set)
-{
-	return set_has_verdicts(set) || set_data_size(set);
-}
-
 static uint32_t concat_type(const uint32_t *types, size_t n)
 {
 	uint32_t type = 0;
@@ -273,13 +263,13 @@ static void put_set_udata(struct nftnl_set *object, struct set_id set)
 {
 	struct nftnl_udata_buf *buf = need(nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN));
 	bool plain = set.type == SET_ADDRESSES || set.type == SET_AFFINITY;
-	bool host = set.type == SET_LOCALNET || is_anonymous(set);
+	bool host = set.type == SET_LOCALNET || set_is_anonymous(set);
 
 	nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_KEYBYTEORDER,
 			    plain  ? BYTEORDER_NETWORK
 			    : host ? BYTEORDER_HOST
 				   : BYTEORDER_NONE);
-	if (is_map(set))
+	if (set_is_map(set))
 		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATABYTEORDER, BYTEORDER_NONE);
 	if (is_keyed_by_attempt(set))
 		put_attempt_typeof(buf, set);
@@ -300,13 +290,13 @@ static uint32_t data_type(struct set_id set)
 
 static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t id)
 {
-	uint32_t flags = is_anonymous(set) ? NFT_SET_ANONYMOUS | NFT_SET_CONSTANT : 0;
+	uint32_t flags = set_is_anonymous(set) ? NFT_SET_ANONYMOUS | NFT_SET_CONSTANT : 0;
 
 	if (set_is_dynamic(set)) {
 		flags |= NFT_SET_EVAL | NFT_SET_TIMEOUT;
 		nftnl_set_set_u32(object, NFTNL_SET_DESC_SIZE, DYNAMIC_SET_SIZE);
 	}
-	if (is_map(set)) {
+	if (set_is_map(set)) {
 		flags |= NFT_SET_MAP;
 		nftnl_set_set_u32(object, NFTNL_SET_DATA_TYPE, data_type(set));
 		nftnl_set_set_u32(object, NFTNL_SET_DATA_LEN, (uint32_t)set_data_size(set));
@@ -366,7 +356,7 @@ static struct nlattr *open_elements(struct batch *batch, struct set_id set, bool
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, TABLE_NAME);
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set_name(set, name));
 	/* Only an anonymous set needs its id: the kernel finds ids by walking the transaction, names by hashing. */
-	if (is_anonymous(set))
+	if (set_is_anonymous(set))
 		mnl_attr_put_u32(header, NFTA_SET_ELEM_LIST_SET_ID, htonl(id));
 	*ret_header = header;
 	return mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);

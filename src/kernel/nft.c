@@ -290,8 +290,7 @@ static int on_rule(const struct nlmsghdr *header, void *context)
 static bool same_set_shape(const struct nftnl_set *object, struct set_id set)
 {
 	size_t data_size = set_data_size(set);
-	uint32_t flags =
-		(data_size || set_has_verdicts(set) ? NFT_SET_MAP : 0u) | (set_is_dynamic(set) ? NFT_SET_TIMEOUT : 0u);
+	uint32_t flags = (set_is_map(set) ? NFT_SET_MAP : 0u) | (set_is_dynamic(set) ? NFT_SET_TIMEOUT : 0u);
 
 	return nftnl_set_get_u32(object, NFTNL_SET_KEY_LEN) == set_key_size(set) &&
 	       (nftnl_set_get_u32(object, NFTNL_SET_FLAGS) & ~(uint32_t)NFT_SET_EVAL) == flags &&
@@ -310,8 +309,8 @@ static int on_set(const struct nlmsghdr *header, void *context)
 	}
 	if (!set_from_name(nftnl_set_get_str(object, NFTNL_SET_NAME), &set))
 		reading->out->foreign_shape = true;
-	else if (set.type == SET_PROTOCOLS)
-		; /* anonymous: part of its rule */
+	else if (set_is_anonymous(set))
+		; /* part of its rule */
 	else if (!same_set_shape(object, set))
 		reading->out->foreign_shape = true;
 	else

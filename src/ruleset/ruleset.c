@@ -45,15 +45,20 @@ static char family_digit(uint8_t family)
 	return family == AF_INET6 ? '6' : '4';
 }
 
-static bool is_anonymous(uint8_t type)
-{
-	return type == SET_PROTOCOLS || type == SET_REFUSERS;
-}
-
 /* There are several, told apart by the shard. */
 static bool is_numbered(uint8_t type)
 {
 	return type == SET_SLOTS || type == SET_AFFINITY;
+}
+
+bool set_is_anonymous(struct set_id set)
+{
+	return set.type == SET_PROTOCOLS || set.type == SET_REFUSERS;
+}
+
+bool set_is_map(struct set_id set)
+{
+	return set_has_verdicts(set) || set_data_size(set);
 }
 
 bool set_is_dynamic(struct set_id set)
@@ -72,7 +77,7 @@ const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT])
 
 	if (is_numbered(set.type))
 		snprintf(buffer, SET_NAME_TEXT, "%s%c-%u", shape->name, family_digit(set.family), set.shard);
-	else if (is_anonymous(set.type))
+	else if (set_is_anonymous(set))
 		snprintf(buffer, SET_NAME_TEXT, "%s%%d", shape->name); /* the kernel puts the number */
 	else if (shape->by_family)
 		snprintf(buffer, SET_NAME_TEXT, "%s%c", shape->name, family_digit(set.family));
@@ -103,7 +108,7 @@ bool set_from_name(const char *name, struct set_id *ret)
 		if (strncmp(name, shapes[type].name, length) != 0)
 			continue;
 		if (shapes[type].by_family ? parse_set_suffix(name + length, type, ret)
-					   : is_anonymous(type) || !name[length]) {
+					   : set_is_anonymous((struct set_id){.type = type}) || !name[length]) {
 			if (!shapes[type].by_family)
 				*ret = (struct set_id){.type = type};
 			return true;
@@ -116,7 +121,7 @@ size_t set_key_size(struct set_id set)
 {
 	const struct set_shape *shape = &shapes[set.type];
 
-	if (is_anonymous(set.type))
+	if (set_is_anonymous(set))
 		return 1; /* alone, a field is not padded */
 	return 4u * shape->key_words + shape->key_addresses * address_size(set.family);
 }
