@@ -66,7 +66,7 @@ class Member:
             "name": self.name, "data-dir": self.data, "listen-client-urls": url, "advertise-client-urls": url,
             "listen-peer-urls": self.peer, "initial-advertise-peer-urls": self.peer,
             "initial-cluster": ",".join(f"{member.name}={member.peer}" for member in self.cluster.members),
-            "heartbeat-interval": 50, "election-timeout": 500, "logger": "zap", **self.cluster.options,
+            "heartbeat-interval": 50, "bcrypt-cost": 4, "election-timeout": 500, "logger": "zap", **self.cluster.options,
         }
         log = open(self.log_path, "a")
         # The name of the process after its exec is etcd, too: nobody else's etcd is ever meant.

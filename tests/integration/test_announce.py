@@ -372,6 +372,7 @@ def enable_auth(cluster, permission):
     cluster.user = "root:rootpw"
 
 
+@pytest.mark.slow
 @pytest.mark.cluster(options={"auth-token-ttl": 1})
 @pytest.mark.parametrize("permission", ["readwrite", "write"])
 def test_authentication(lab, cluster, permission):

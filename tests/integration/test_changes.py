@@ -284,7 +284,6 @@ def test_a_change_is_one_batch_on_the_open_socket(web, changed):
     assert not [line for line in strace.lines if re.search(r"close\(\d+<(socket|NETLINK|UNIX|UDP|TCP)", line)]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not PLAIN, reason="the figures are those of a plain build")
 def test_ten_thousand_links(lab):
     """10,000 links with 10 endpoints each from nothing, and a change of one endpoint. Prints its figures."""

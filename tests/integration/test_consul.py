@@ -170,6 +170,7 @@ def test_questions_wait(web, agent):
     assert all(question["wait"] == ["1s"] and "passing" not in question for question in questions)
 
 
+@pytest.mark.slow
 def test_an_index_that_moves_all_the_time(web, agent):
     """It is not asked as often as the index moves. Then a change is seen all the same."""
     daemon = start(web, agent)
@@ -528,6 +529,7 @@ def test_tls_with_client_certificates(lab):
     agent.stop()
 
 
+@pytest.mark.slow
 def test_host_names_in_addresses(web, agent):
     hosts = web.path / "hosts"
     hosts.write_text(f"{web.backends[0].v4} core-01\n")

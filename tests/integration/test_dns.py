@@ -107,6 +107,7 @@ def test_an_answer_that_is_truncated(lab, server):
     assert registry(daemon)["skipped_records"] == 0
 
 
+@pytest.mark.slow
 def test_targets_without_additional_section(lab):
     """Their addresses are asked for; a target that has none is skipped, one whose addresses fail stays."""
     lab.serve()

@@ -213,6 +213,7 @@ def test_a_start_without_etcd(web, cluster):
     check(web, {"b1": 50, "b2": 50})
 
 
+@pytest.mark.slow
 def test_compaction_while_it_is_cut_off(web, cluster):
     member = cluster.members[0]
     daemon = start(web, cluster)
@@ -248,6 +249,7 @@ def test_lost_data_are_what_they_are(web, cluster, left):
     assert registry(daemon)["connected"]
 
 
+@pytest.mark.slow
 @pytest.mark.cluster(options={"auth-token-ttl": 1})
 def test_authentication_and_its_end(web, cluster):
     password = web.path / "password"

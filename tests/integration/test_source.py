@@ -126,6 +126,7 @@ def test_the_balance_changes_under_load(lab):
     assert lab.app.hammer("127.0.0.1:9000", count=300)["by"] == {"b1": 100, "b2": 100, "b3": 100}
 
 
+@pytest.mark.slow
 def test_the_table_grows_under_load_and_stays(lab):
     """Eleven endpoints need more entries than ten may do with; fewer again do not move the others."""
     ports = range(8080, 8084)
