@@ -8,14 +8,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "announce/registrar.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 struct address_search {
 	uv_loop_t *loop;
-	const struct registry_conf *registry;
-	struct etcd_uri uri;
-	size_t member;
+	struct arena arena;
+	const char *const *servers, *const *server; /* NULL at the end, and the one whose turn it is */
 	uv_timer_t timer;
 	uv_getaddrinfo_t resolver;
 	bool resolving, closed, timer_closed, said;
@@ -26,6 +26,9 @@ struct address_search {
 /* Some address that only the default route leads to (RFC 5737, RFC 3849). */
 #define ELSEWHERE4 "192.0.2.1"
 #define ELSEWHERE6 "2001:db8::1"
+
+/* No route depends on the port. */
+#define ANY_PORT "9"
 
 static struct ip_addr to_addr(const struct sockaddr_storage *from)
 {
@@ -86,7 +89,7 @@ static void free_if_done(struct address_search *search)
 {
 	if (search->resolving || !search->timer_closed)
 		return;
-	arena_free(&search->uri.arena);
+	arena_free(&search->arena);
 	free(search);
 }
 
@@ -97,7 +100,8 @@ static void not_found(struct address_search *search, const char *reason)
 	if (!search->said)
 		log_warning("no own address: %s; trying again, or give ADDR:PORT with --endpoint", reason);
 	search->said = true;
-	search->member = (search->member + 1) % search->uri.n_members;
+	if (*search->server && !*++search->server)
+		search->server = search->servers;
 	uv_timer_start(&search->timer, search_now, ADDRESS_RETRY_MS, 0);
 }
 
@@ -115,42 +119,54 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 	} else if (found) {
 		search->found(search->context, &addr);
 	} else {
-		fail(&err, -ENOENT, "%s: %s", search->uri.members[search->member],
+		fail(&err, -ENOENT, "%s: %s", *search->server,
 		     status ? uv_strerror(status) : "no route leads there, or only one that others cannot come back");
 		not_found(search, err.text);
 	}
 }
 
 /* The host of "http://10.0.0.1:2379" or "https://[fd00::1]:2379", to be freed. */
-static char *member_host(const char *member)
+static char *server_host(const char *server)
 {
-	const char *host = strstr(member, "://") + strlen("://"), *end = strrchr(host, ':');
+	const char *host = strstr(server, "://") + strlen("://"), *end = strrchr(host, ':');
 
 	return *host == '[' ? xstrndup(host + 1, (size_t)(end - host) - 2) : xstrndup(host, (size_t)(end - host));
 }
 
-static void search_now(uv_timer_t *timer)
+static void resolve_server(struct address_search *search)
 {
 	static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct address_search *search = timer->data;
-	char *host = member_host(search->uri.members[search->member]);
+	char *host = server_host(*search->server);
 	int code;
 
 	search->resolver.data = search;
-	code = uv_getaddrinfo(search->loop, &search->resolver, on_resolved, host, "2379", &hints);
+	code = uv_getaddrinfo(search->loop, &search->resolver, on_resolved, host, ANY_PORT, &hints);
 	search->resolving = code == 0;
 	free(host);
 	if (code)
 		not_found(search, uv_strerror(code));
 }
 
-struct address_search *address_search_open(uv_loop_t *loop, const struct registry_conf *registry,
-					   address_found_fn found, void *context)
+static void search_now(uv_timer_t *timer)
+{
+	struct address_search *search = timer->data;
+	struct ip_addr addr;
+
+	if (*search->server)
+		resolve_server(search);
+	else if (source_of_default_route(&addr))
+		search->found(search->context, &addr);
+	else
+		not_found(search, "there is no default route");
+}
+
+struct address_search *address_search_open(uv_loop_t *loop, const struct announce_conf *conf, address_found_fn found,
+					   void *context)
 {
 	struct address_search *search = xcalloc(1, sizeof(*search));
 
-	*search = (struct address_search){.loop = loop, .registry = registry, .found = found, .context = context};
-	etcd_uri_parse(registry, &search->uri, NULL); /* it was checked */
+	*search = (struct address_search){.loop = loop, .found = found, .context = context};
+	search->server = search->servers = registrar_servers(conf, &search->arena);
 	uv_timer_init(loop, &search->timer);
 	search->timer.data = search;
 	uv_timer_start(&search->timer, search_now, 0, 0);

@@ -9,7 +9,6 @@
 #include "announce/check.h"
 #include "announce/command.h"
 #include "announce/registrar.h"
-#include "announce/value.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -45,8 +44,8 @@ static void on_withdrawal_overdue(uv_timer_t *timer)
 {
 	struct announce *announce = timer->data;
 
-	log_warning("service %s: the registry does not answer, the endpoint goes with its lease",
-		    announce->conf->service);
+	log_warning("service %s: the registry does not take the endpoint back in time, %s", announce->conf->service,
+		    registrar_remains(announce->registrar));
 	announce->withdrawn = true;
 	advance(announce);
 }
@@ -94,14 +93,13 @@ static void end(struct announce *announce)
 
 /* What happens */
 
-static void on_announced(void *context, const char *key, uint32_t ttl_s)
+static void on_announced(void *context, const char *how)
 {
 	struct announce *announce = context;
 	char address[IP_PORT_TEXT];
 
 	announce->announced = true;
-	log_info("service %s: %s is announced, as %s with a lease of %u s", announce->conf->service,
-		 ip_port_text(&announce->at, address), key, ttl_s);
+	log_info("service %s: %s is announced, %s", announce->conf->service, ip_port_text(&announce->at, address), how);
 }
 
 static void on_withdrawn(void *context)
@@ -176,17 +174,9 @@ static void on_address_found(void *context, const struct ip_addr *addr)
 	static const struct registrar_events events = {.announced = on_announced, .withdrawn = on_withdrawn};
 	struct announce *announce = context;
 	const struct announce_conf *conf = announce->conf;
-	char *key, *value;
 
 	announce->at = (struct ip_port){.addr = *addr, .port = conf->at.port};
-	key = announce_key(conf, &announce->at);
-	value = announce_value(conf, &announce->at);
-	announce->registrar = registrar_open(
-		&announce->loop,
-		&(struct registrar_conf){.registry = &conf->registry, .key = key, .value = value, .ttl_s = conf->ttl_s},
-		&events, announce);
-	free(key);
-	free(value);
+	announce->registrar = registrar_open(&announce->loop, conf, &announce->at, &events, announce);
 	if (conf->check.kind == CHECK_NONE)
 		registrar_want(announce->registrar, true);
 	else
@@ -224,7 +214,7 @@ static bool start(struct announce *announce)
 	if (conf->at.addr.family)
 		on_address_found(announce, &conf->at.addr);
 	else
-		announce->search = address_search_open(&announce->loop, &conf->registry, on_address_found, announce);
+		announce->search = address_search_open(&announce->loop, conf, on_address_found, announce);
 	return true;
 }
 

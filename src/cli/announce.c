@@ -38,7 +38,7 @@ static int load(const struct options *options, struct announce_conf *conf)
 		return code;
 	if (announce_conf_parse(&args, conf, &err) < 0)
 		code = EXIT_USAGE;
-	else if (config_load_registry(&config, &conf->registry, &err) < 0 || registrar_check(&conf->registry, &err) < 0)
+	else if (config_load_registry(&config, &conf->registry, &err) < 0 || registrar_check(conf, &err) < 0)
 		code = EXIT_CONFIG;
 	if (code != EXIT_GOOD)
 		fprintf(stderr, "nuncio announce: %s\n", err.text);
