@@ -21,11 +21,8 @@
 #include "discovery/consul-uri.h"
 #include "discovery/http.h"
 
-/* How long a connection, and an answer that does not wait, may take. */
-#define CONSUL_CONNECT_MS 2000
+/* How long an answer that does not wait may take. */
 #define CONSUL_ANSWER_MS 10000
-/* An answer may be so large, bytes. */
-#define CONSUL_ANSWER_MAX (64 << 20)
 
 struct consul_query;
 

@@ -25,8 +25,10 @@
 #define CONSUL_WAIT_MAX_S 600
 
 struct consul_uri {
-	const char *base; /* "https://10.0.0.1:8501" */
-	const char *more; /* "&dc=...&filter=..." of every question, encoded */
+	const char *base;	 /* "https://10.0.0.1:8501" */
+	const char *more;	 /* "&dc=...&filter=..." of every question, encoded */
+	const char *dc;		 /* or NULL */
+	const char *const *tags; /* those that instances need to have; NULL at the end */
 	bool stale;
 	uint32_t wait_s;
 	struct arena arena; /* holds the strings */

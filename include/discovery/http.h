@@ -21,6 +21,7 @@ struct http_request;
 struct http_conf {
 	const char *url;
 	const char *body;	     /* makes it a POST; NULL = GET */
+	const char *method;	     /* instead of these; or NULL */
 	const char *const *headers;  /* "Name: value" each, NULL at the end; or NULL */
 	const char *ca, *cert, *key; /* PEM files, for https; NULL = the system's trust, no certificate of ours */
 	uint32_t connect_timeout_ms; /* name, TCP and TLS together */

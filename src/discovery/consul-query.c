@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "discovery/consul-query.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -9,7 +8,7 @@
 #include "base/addr.h"
 #include "base/hash.h"
 #include "discovery/backoff.h"
-#include "discovery/file-read.h"
+#include "discovery/consul-ask.h"
 #include "discovery/random.h"
 
 struct consul_query {
@@ -121,11 +120,10 @@ static void take_answer(struct consul_query *query, const struct http_answer *an
 
 static void take_refusal(struct consul_query *query, const struct http_answer *answer)
 {
-	struct arena arena = {0};
-	const char *text = consul_error_text(answer->body, &arena);
+	char *refusal = consul_refusal(answer);
 
-	fail_query(query, arena_printf(&arena, "%s%sHTTP %ld", text, *text ? ", " : "", answer->status));
-	arena_free(&arena);
+	fail_query(query, refusal);
+	free(refusal);
 }
 
 static void on_done(void *context, const struct http_answer *answer)
@@ -144,55 +142,25 @@ static void on_done(void *context, const struct http_answer *answer)
 
 /* Questions */
 
-/* "X-Consul-Token: ...", or "" where we have none; to be freed. NULL with a sentence. */
-static char *token_header(const struct registry_conf *conf, struct error *err)
-{
-	char *token, *header;
-
-	if (!conf->token && !conf->token_file)
-		return xstrdup("");
-	token = conf->token_file ? file_first_line(conf->token_file, err) : xstrdup(conf->token);
-	header = token ? xasprintf("X-Consul-Token: %s", token) : NULL;
-	free(token);
-	return header;
-}
-
-static void ask(struct consul_query *query, const char *header)
+static void on_time(uv_timer_t *timer)
 {
 	static const struct http_events events = {.done = on_done};
-	char *url = consul_uri_question(query->uri, query->service, query->index);
-	const char *const headers[] = {*header ? header : NULL, NULL};
+	struct consul_query *query = timer->data;
 	uint64_t wait_ms = query->index ? consul_wait_max_ms(query->uri->wait_s) : 0;
-	const struct http_conf conf = {
+	char *url = consul_uri_question(query->uri, query->service, query->index);
+	const struct consul_ask ask = {
 		.url = url,
-		.headers = headers,
-		.ca = query->conf->ca,
-		.cert = query->conf->cert,
-		.key = query->conf->key,
-		.connect_timeout_ms = CONSUL_CONNECT_MS,
 		.timeout_ms = (uint32_t)wait_ms + CONSUL_ANSWER_MS,
 		/* One that is lost with its connection begins anew, by us: the same index could wait in vain. */
 		.fresh = true,
-		.unread_max = CONSUL_ANSWER_MAX,
 	};
-
-	query->request = http_start(query->http, &conf, &events, query);
-	free(url);
-}
-
-static void on_time(uv_timer_t *timer)
-{
-	struct consul_query *query = timer->data;
 	struct error err;
-	/* Each time anew: the file may have been replaced. */
-	char *header = token_header(query->conf, &err);
 
 	query->unreached = false;
-	if (header)
-		ask(query, header);
-	else
+	query->request = consul_ask(query->http, query->conf, &ask, &events, query, &err);
+	if (!query->request)
 		fail_query(query, err.text);
-	free(header);
+	free(url);
 }
 
 struct consul_query *consul_query_open(uv_loop_t *loop, struct http *http, const struct consul_uri *uri,

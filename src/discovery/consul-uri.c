@@ -40,12 +40,26 @@ static void add_filter(struct reading *reading, const char *filter)
 		reading->filter ? arena_printf(&reading->uri->arena, "%s and %s", reading->filter, filter) : filter;
 }
 
+static void add_tag(struct consul_uri *uri, const char *tag)
+{
+	size_t count = 0;
+	const char **tags;
+
+	while (uri->tags[count])
+		count++;
+	tags = arena_alloc(&uri->arena, (count + 2) * sizeof(*tags));
+	memcpy(tags, uri->tags, count * sizeof(*tags));
+	tags[count] = tag;
+	uri->tags = tags;
+}
+
 /* As a filter: Consul's own parameter for tags is deprecated. */
 static int take_tag(struct reading *reading, const char *tag)
 {
 	if (!*tag || strpbrk(tag, "\"\\`"))
 		return refuse(reading, "tag", tag, "a text without quotes and backslashes is accepted");
 	add_filter(reading, arena_printf(&reading->uri->arena, "Service.Tags contains \"%s\"", tag));
+	add_tag(reading->uri, tag);
 	return 0;
 }
 
@@ -85,7 +99,7 @@ static int take_parameter(struct reading *reading, char *text)
 	if (strcmp(key, "filter") == 0)
 		add_filter(reading, arena_printf(&reading->uri->arena, "(%s)", value));
 	else if (strcmp(key, "dc") == 0)
-		add_parameter(reading->uri, key, value);
+		reading->uri->dc = value;
 	else
 		return refuse(reading, key, value, KEYS);
 	return 0;
@@ -98,6 +112,8 @@ static int take_parameters(struct reading *reading, char *query)
 
 	while (!code && (parameter = strsep(&query, "&")))
 		code = take_parameter(reading, parameter);
+	if (!code && reading->uri->dc)
+		add_parameter(reading->uri, "dc", reading->uri->dc);
 	if (!code && reading->filter)
 		add_parameter(reading->uri, "filter", reading->filter);
 	return code;
@@ -133,11 +149,12 @@ static int check_options(const struct registry_conf *conf, struct error *err)
 
 int consul_uri_parse(const struct registry_conf *conf, struct consul_uri *ret, struct error *err)
 {
+	static const char *const no_tags[] = {NULL};
 	struct reading reading = {.conf = conf, .uri = ret, .err = err};
 	char *rest, *query;
 	int code;
 
-	*ret = (struct consul_uri){.more = "", .wait_s = CONSUL_WAIT_S};
+	*ret = (struct consul_uri){.more = "", .tags = no_tags, .wait_s = CONSUL_WAIT_S};
 	rest = strstr(conf->uri, "://");
 	if (!rest)
 		return fail(err, -EINVAL, "registry \"%s\": %s is accepted", conf->uri, CONSUL_URI_FORM);

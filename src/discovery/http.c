@@ -349,6 +349,8 @@ static void set_body(struct http_request *request, const struct http_conf *conf)
 {
 	for (const char *const *header = conf->headers; header && *header; header++)
 		request->headers = curl_slist_append(request->headers, *header);
+	if (conf->method)
+		curl_easy_setopt(request->easy, CURLOPT_CUSTOMREQUEST, conf->method);
 	if (conf->body) {
 		curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(conf->body));
 		curl_easy_setopt(request->easy, CURLOPT_COPYPOSTFIELDS, conf->body);
