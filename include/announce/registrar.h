@@ -88,7 +88,7 @@ struct registrar {
 	uint32_t failures; /* in a row */
 };
 
-extern const struct registrar_ops registrar_etcd_ops;
+extern const struct registrar_ops registrar_etcd_ops, registrar_consul_ops;
 
 /* A third of the TTL, milliseconds. */
 uint32_t registrar_interval_ms(const struct registrar *registrar);

@@ -22,4 +22,21 @@ char *announce_value(const struct announce_conf *conf, const struct ip_port *at)
  */
 char *announce_key(const struct announce_conf *conf, const struct ip_port *at);
 
+/*
+ * The same for Consul, where an id is unique at its agent and not only in its service: the user's, or
+ * SERVICE-ADDR:PORT; to be freed.
+ */
+char *announce_consul_id(const struct announce_conf *conf, const struct ip_port *at);
+
+/*
+ * The body of Consul's PUT /v1/agent/service/register, to be freed: ID, Name, Address, Port, Weights, the tags (NULL at
+ * the end) and a check with our TTL. An instance that is critical for CONSUL_DROP_AFTER is dropped by the agent.
+ *
+ * Consul takes 1 as the least weight of an instance that passes, but 0 for one with a warning: so weight 0 is announced
+ * as a warning, and to every reader who knows weights it is 0.
+ * https://developer.hashicorp.com/consul/api-docs/agent/service
+ */
+#define CONSUL_DROP_AFTER "1m" /* the least that Consul accepts */
+char *announce_consul_body(const struct announce_conf *conf, const struct ip_port *at, const char *const *tags);
+
 #endif

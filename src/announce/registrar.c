@@ -11,7 +11,7 @@
 #define ANSWER_MIN_MS 1000
 #define ANSWER_MAX_MS 5000
 
-static const struct registrar_ops *const supported[] = {&registrar_etcd_ops};
+static const struct registrar_ops *const supported[] = {&registrar_etcd_ops, &registrar_consul_ops};
 
 static bool has_scheme(const char *uri, const struct registrar_ops *ops)
 {

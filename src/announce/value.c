@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "announce/value.h"
 
+#include <cjson/cJSON.h>
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -46,4 +47,37 @@ char *announce_key(const struct announce_conf *conf, const struct ip_port *at)
 	if (conf->format == FORMAT_SKYDNS)
 		make_label(address);
 	return xasprintf("%s/%s", conf->service, conf->id ? conf->id : address);
+}
+
+char *announce_consul_id(const struct announce_conf *conf, const struct ip_port *at)
+{
+	char address[IP_PORT_TEXT];
+
+	return conf->id ? xstrdup(conf->id) : xasprintf("%s-%s", conf->service, ip_port_text(at, address));
+}
+
+char *announce_consul_body(const struct announce_conf *conf, const struct ip_port *at, const char *const *tags)
+{
+	cJSON *body = cJSON_CreateObject(), *weights, *check, *list;
+	char host[IP_ADDR_TEXT], *id = announce_consul_id(conf, at), *ttl = xasprintf("%us", conf->ttl_s), *text;
+
+	cJSON_AddStringToObject(body, "ID", id);
+	cJSON_AddStringToObject(body, "Name", conf->service);
+	cJSON_AddStringToObject(body, "Address", ip_addr_text(&at->addr, host));
+	cJSON_AddNumberToObject(body, "Port", at->port);
+	list = cJSON_AddArrayToObject(body, "Tags");
+	for (; *tags; tags++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(*tags));
+	weights = cJSON_AddObjectToObject(body, "Weights");
+	cJSON_AddNumberToObject(weights, "Passing", conf->weight ? conf->weight : 1);
+	cJSON_AddNumberToObject(weights, "Warning", conf->weight ? 1 : 0);
+	check = cJSON_AddObjectToObject(body, "Check");
+	cJSON_AddStringToObject(check, "TTL", ttl);
+	cJSON_AddStringToObject(check, "Status", conf->weight ? "passing" : "warning");
+	cJSON_AddStringToObject(check, "DeregisterCriticalServiceAfter", CONSUL_DROP_AFTER);
+	text = cJSON_PrintUnformatted(body);
+	cJSON_Delete(body);
+	free(id);
+	free(ttl);
+	return text;
 }

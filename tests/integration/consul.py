@@ -2,7 +2,7 @@
 """A stand-in for an agent of Consul, at 10.77.0.21 on the laboratory's bridge.
 
 It is no Consul: there is no package of one to test against. It does what Consul's documentation and sources say of
-GET /v1/health/service/NAME, and what a user of that can be surprised by:
+GET /v1/health/service/NAME and of registering at an agent, and what a user of these can be surprised by:
 
   - Blocking queries: a question with index=N is kept until the service's index is above N, or `wait` and a random part
     of up to a sixteenth of it are over; then it is answered with whatever there is. Without index, at once.
@@ -14,6 +14,14 @@ GET /v1/health/service/NAME, and what a user of that can be surprised by:
     with X-Consul-Results-Filtered-By-ACLs: true.
   - `passing` leaves out all but those that pass, `filter` those that it does not fit (only the form of it that nuncio
     makes of tags), `dc` of an unknown datacenter is 500.
+
+  - PUT /v1/agent/service/register: an ID is unique at the agent, and replaces whatever has it; but a check that is
+    there keeps its status. A weight of 0 for Passing is 400 "Invalid Weights", and 0 for Warning is good.
+  - PUT /v1/agent/check/pass|warn|fail/ID: the check has that status for its TTL, then it is critical. One that is not
+    known is 404 "Unknown check ID", and before version 1.11 500 "does not have associated TTL" (`old`).
+  - PUT /v1/agent/service/deregister/ID: one that is not known is 404 "Unknown service ID".
+  - An agent that is restarted without its data knows no service, and has the catalog forget those that it had.
+  - Without service:write on the service, a PUT is 403 "Permission denied".
 
 And it can be told to misbehave: to be slow, to hang, to reset connections, to refuse with any status.
 """
@@ -31,11 +39,13 @@ import urllib.parse
 
 PORT = 8500
 SERF = "serfHealth"
+# The node of the agent itself, and so of what is registered there.
+NODE = "n21"
 
 
 def _duration(text):
-    number, unit = re.fullmatch(r"(\d+)(ms|s|m)", text).groups()
-    return int(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", text).groups()
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
 
 
 class Instance:
@@ -47,6 +57,7 @@ class Instance:
         self.weights = weights or {"Passing": 1, "Warning": 1}
         self.checks = {SERF: "passing", f"service:{self.id}": "passing"}
         self.index = index
+        self.ttl = self.deadline = None  # of what was registered at the agent
 
     def passes(self):
         return all(status == "passing" for status in self.checks.values())
@@ -93,9 +104,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        self._do(self.server.agent.answer)
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self._do(lambda path, token: self.server.agent.answer_put(path, body, token))
+
+    def _do(self, answer):
         agent = self.server.agent
         try:
-            status, headers, body = agent.answer(self.path, self.headers.get("X-Consul-Token"))
+            status, headers, body = answer(self.path, self.headers.get("X-Consul-Token"))
         except Refused as refused:
             status, headers, body = refused.status, {}, refused.text.encode()
         if agent.resets:
@@ -158,7 +176,7 @@ class Agent:
         self.leader = True
         self.leader_lost = 0
         self.epoch = 0  # counts restores
-        self.tokens = None  # None: no ACLs; else {token: services that it may read}
+        self.tokens = None  # None: no ACLs; else {token: services that it may read, and write}
         self.refuses = None  # (status, text) to everybody
         self.refusals = 0  # so many questions get a 500
         self.resets = self.hangs = False
@@ -166,6 +184,8 @@ class Agent:
         self.headers = {}  # that replace what would be said; None: left out
         self.jitters = True
         self.questions = []  # paths that were asked
+        self.puts = []  # (path, body) of those that came by PUT
+        self.old = False  # says of unknown checks what old versions said
         self.tls = None
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -185,6 +205,7 @@ class Agent:
     def start(self):
         self.server = _Server(self, self.tls)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(target=self._expire, args=(self.server,), daemon=True).start()
 
     def stop(self):
         """Ends it, and every connection at once."""
@@ -222,10 +243,11 @@ class Agent:
             self.instances = [other for other in self.instances if (other.node, other.id) != (node, made.id)]
             self.instances.append(made)
 
-    def deregister(self, service, node=None):
+    def deregister(self, service, node=None, id=None):
         with self.changed:
             self._touch(service)
-            self.instances = [one for one in self.instances if one.service != service or node not in (None, one.node)]
+            self.instances = [one for one in self.instances
+                              if one.service != service or node not in (None, one.node) or id not in (None, one.id)]
             if not any(one.service == service for one in self.instances):
                 del self.indices[service]
 
@@ -245,6 +267,22 @@ class Agent:
         with self.changed:
             self._touch(service)
 
+    def restart_without_data(self):
+        """The agent; the servers have theirs."""
+        self.stop()
+        for one in self.own():
+            self.deregister(one.service, NODE)
+        self.start()
+
+    def own(self, id=None):
+        """What is registered at the agent itself, all or those with this ID."""
+        return [one for one in self.instances if one.node == NODE and id in (None, one.id)]
+
+    def statuses(self):
+        """Of what is registered at the agent itself: the status of its check by ID."""
+        with self.changed:
+            return {one.id: one.checks[f"service:{one.id}"] for one in self.own()}
+
     def lose_leader(self):
         self.change(leader=False, leader_lost=time.monotonic())
 
@@ -261,9 +299,7 @@ class Agent:
 
     # Questions
 
-    def answer(self, path, token):
-        url = urllib.parse.urlsplit(path)
-        query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+    def _misbehave(self, path):
         with self.changed:
             self.questions.append(path)
             while self.hangs:
@@ -272,6 +308,11 @@ class Agent:
                 self.refusals -= 1
                 raise Refused(500, "rpc error making call: EOF")
         time.sleep(self.delay)
+
+    def answer(self, path, token):
+        url = urllib.parse.urlsplit(path)
+        query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+        self._misbehave(path)
         prefix = "/v1/health/service/"
         if not url.path.startswith(prefix):
             raise Refused(404, "")
@@ -337,3 +378,82 @@ class Agent:
         if None in tags:
             raise Refused(400, "Failed to create boolean expression evaluator")
         return [tag.group(1) for tag in tags]
+
+    # Registering
+
+    def answer_put(self, path, body, token):
+        self._misbehave(path)
+        with self.changed:
+            self.puts.append((path, body))
+            self._check({"stale": ""}, token)  # an agent takes it without a leader, too
+            words = [urllib.parse.unquote(word) for word in urllib.parse.urlsplit(path).path.split("/")[3:]]
+            if words[:2] == ["service", "register"]:
+                self._put_service(json.loads(body), token)
+            elif words[:2] == ["service", "deregister"]:
+                self._drop_service(words[2], token)
+            elif words[0] == "check" and words[1] in ("pass", "warn", "fail"):
+                self._put_status(words[1], words[2], token)
+            else:
+                raise Refused(404, "")
+        return 200, {}, b""
+
+    def _allow(self, service, token):
+        if self.tokens is not None and service not in self.tokens.get(token, ()):
+            raise Refused(403, "Permission denied: token with AccessorID '00000000-0000-0000-0000-000000000002' "
+                               f"lacks permission 'service:write' on \"{service}\"")
+
+    def _put_service(self, given, token):
+        weights = given.get("Weights") or {"Passing": 1, "Warning": 1}
+        if not given.get("Name"):
+            raise Refused(400, "Missing service name")
+        if weights["Passing"] < 1:
+            raise Refused(400, "Invalid Weights: Passing must be greater than 0")
+        if given["Check"].get("Status", "critical") not in ("passing", "warning", "critical"):
+            raise Refused(400, "Status for checks must 'passing', 'warning', 'critical'")
+        self._allow(given["Name"], token)
+        made = Instance(given["Name"], NODE, given["Address"], given["Port"], self.host, given.get("ID"),
+                        given.get("Tags") or (), weights, self.index + 1)
+        check = f"service:{made.id}"
+        made.ttl = _duration(given["Check"]["TTL"])
+        made.deadline = time.monotonic() + made.ttl
+        made.checks[check] = given["Check"].get("Status", "critical")
+        for former in self.own(made.id):
+            made.checks[check] = former.checks[check]
+            self.instances.remove(former)
+            self._touch(former.service)
+        self.instances.append(made)
+        self._touch(made.service)
+
+    def _drop_service(self, id, token):
+        for one in self.own(id):
+            self._allow(one.service, token)
+            self.deregister(one.service, NODE, id)
+            return
+        raise Refused(404, f'Unknown service ID "{id}". Ensure that the service ID is passed, not the service name.')
+
+    def _put_status(self, verb, check, token):
+        for one in self.own():
+            if check == f"service:{one.id}":
+                self._allow(one.service, token)
+                one.deadline = time.monotonic() + one.ttl
+                self._set(one, check, {"pass": "passing", "warn": "warning", "fail": "critical"}[verb])
+                return
+        if self.old:
+            raise Refused(500, f'CheckID "{check}" does not have associated TTL')
+        raise Refused(404, f'Unknown check ID "{check}". Ensure that the check ID is passed, not the check name.')
+
+    def _set(self, instance, check, status):
+        if instance.checks[check] != status:
+            instance.checks[check] = status
+            self._touch(instance.service)
+
+    def _expire(self, server):
+        """Makes critical what was not heard of for its TTL, as long as this server runs."""
+        with self.changed:
+            while server is self.server:
+                now = time.monotonic()
+                for one in self.own():
+                    if one.deadline <= now:
+                        self._set(one, f"service:{one.id}", "critical")
+                left = [one.deadline - now for one in self.own() if one.deadline > now]
+                self.changed.wait(min(left, default=60))

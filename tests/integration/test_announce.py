@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`nuncio announce`, with a real etcd."""
+"""`nuncio announce`, with a real etcd, and with a stand-in for Consul (see consul.py)."""
 
 import base64
 import json
@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+import consul
 import etcd
 from daemon import Daemon, command
 from waiting import wait_until
@@ -443,6 +444,106 @@ def test_members_are_lost(lab, cluster, how):
     assert keys(cluster) == {}
 
 
+@pytest.fixture
+def agent(lab):
+    made = consul.Agent(lab)
+    yield made
+    for daemon in lab.daemons:
+        daemon.stop()  # while there is somebody to withdraw from
+    made.stop()
+
+
+def wait_for_statuses(agent, expected, timeout=15):
+    wait_until(lambda: agent.statuses() == expected, timeout, lambda: f"{expected}, not {agent.statuses()}")
+
+
+def test_consul_has_what_is_announced(lab, agent):
+    """From the announcer by way of Consul to the application; told to end, and killed."""
+    lab.serve()
+    uri = agent.uri("tag=primary&wait=5s")
+    announcers = [Announcer(lab, None, "--endpoint", "8080", "--weight", weight, namespace=backend, uri=uri)
+                  for backend, weight in zip(lab.backends, "112")]
+    ids = [f"web-{backend.v4}:8080" for backend in lab.backends]
+    daemon = lab.start("--registry", uri, "--link", "9000=web,loss_hold=0s", registry=False)
+
+    def wait_for(*expected):
+        wait_until(lambda: set(daemon.endpoints("web")) == {f"n21/{id}" for id in expected}, 15,
+                   lambda: daemon.endpoints("web"))
+
+    wait_for(*ids)
+    result = lab.app.hammer("127.0.0.1:9000", count=400)
+    assert result["by"] == {"b1": 100, "b2": 100, "b3": 200}, result
+    announcers[0].end()
+    assert set(agent.statuses()) == set(ids[1:])
+    assert "as web-" in announcers[0].log() and "warning" not in announcers[0].log(), announcers[0].log()
+    wait_for(*ids[1:])
+    # A check that passes lasts for the TTL only. Started again, it passes again.
+    announcers[1].kill()
+    wait_for_statuses(agent, {ids[1]: "critical", ids[2]: "passing"})
+    wait_for(ids[2])
+    Announcer(lab, None, "--endpoint", "8080", namespace=lab.backends[1], uri=uri)
+    wait_for(*ids[1:])
+    # A weight of 0 drains.
+    Announcer(lab, None, "--endpoint", "8080", "--weight", "0", namespace=lab.backends[1], uri=uri)
+    wait_until(lambda: daemon.endpoints("web")[f"n21/{ids[1]}"]["state"] == "draining", 15)
+    assert daemon.endpoints("web")[f"n21/{ids[2]}"]["state"] == "up"
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+def test_consul_that_forgets_is_told_again(lab, agent, old):
+    agent.old = old
+    announcer = Announcer(lab, None, "--endpoint", "8080", "--id", "a/b", uri=agent.uri())
+    wait_for_statuses(agent, {"a/b": "passing"})
+    announcer.wait_for_log("is announced, as a/b")
+    agent.restart_without_data()
+    wait_for_statuses(agent, {"a/b": "passing"})
+    announcer.wait_for_log("the agent has lost a/b, registering it again")
+    agent.deregister("web")
+    wait_for_statuses(agent, {"a/b": "passing"})
+    # Forgotten once more, it need not be withdrawn.
+    agent.deregister("web")
+    announcer.end()
+    assert agent.statuses() == {}
+
+
+def test_consul_that_is_away(lab, agent):
+    """It is told again what it has critical; and the end comes without it."""
+    announcer = Announcer(lab, None, "--endpoint", "8080", "--id", "x", "--check", "none", uri=agent.uri())
+    wait_for_statuses(agent, {"x": "passing"})
+    agent.stop()
+    announcer.wait_for_log("Connection refused; trying again")
+    agent.start()
+    wait_for_statuses(agent, {"x": "passing"})
+    announcer.wait_for_log("notice .*10.77.0.21:8500 answers")
+    agent.change(refuses=(500, "No cluster leader"))
+    wait_for_statuses(agent, {"x": "critical"})
+    agent.change(refuses=None)
+    wait_for_statuses(agent, {"x": "passing"})
+    agent.stop()
+    announcer.end()
+    assert "critical when its TTL is over" in announcer.log()
+
+
+def test_consul_asks_for_a_token(lab, agent):
+    token = lab.path / "token"
+    agent.tokens = {"reader": [], "writer": ["web"]}
+    announcer = Announcer(lab, None, "--endpoint", "8080", "--id", "x", uri=agent.uri(),
+                          prefix=("env", f"CONSUL_HTTP_TOKEN_FILE={token}"))
+    announcer.wait_for_log(f"warning .*{token}.*; trying again")
+    for text, reason in (("unknown", "ACL not found"), ("reader", "lacks permission 'service:write'")):
+        token.write_text(text)
+        other = Announcer(lab, None, "--endpoint", "8080", "--id", "x", uri=agent.uri(),
+                          prefix=("env", f"CONSUL_HTTP_TOKEN_FILE={token}"))
+        other.wait_for_log(f"{reason}.*HTTP 403; trying again")
+        other.end()
+        assert "TTL" not in other.log(), other.log()
+    assert agent.statuses() == {}
+    token.write_text("writer")
+    wait_for_statuses(agent, {"x": "passing"})
+    announcer.end()
+    assert agent.statuses() == {}
+
+
 def test_what_is_refused(lab):
     minimal = ["announce", "--service", "web", "--endpoint", "80", "--registry", "etcd://10.77.0.9"]
     for args, code, text in (
@@ -452,7 +553,9 @@ def test_what_is_refused(lab):
         ([*minimal, "--nonsense"], 2, "--nonsense"),
         ([*minimal[:-2]], 3, "no registry"),
         ([*minimal, "--registry", "file:services.d"], 3, "announcing to file is not yet supported"),
-        ([*minimal, "--registry", "consul://10.77.0.9"], 3, "not yet supported"),
+        ([*minimal, "--registry", "consul://10.77.0.9/?dc=x"], 3, "dc=x"),
+        ([*minimal, "--registry", "consul://10.77.0.9", "--format", "grpc"], 3, "--format is for etcd"),
+        ([*minimal, "--registry", "dns://10.77.0.9"], 3, "announcing to dns is not yet supported"),
         ([*minimal, "--registry", "etcd://a b"], 3, "a b"),
     ):
         done = lab.nuncio(*args)

@@ -164,6 +164,48 @@ static void values_are_those_of_other_tools(void **state)
 	}
 }
 
+static void consul_is_told_in_its_form(void **state)
+{
+	static const char *const none[] = {NULL}, *const tags[] = {"a", "say \"b\"", NULL};
+	static const struct {
+		const char *endpoint, *weight, *id;
+		const char *const *tags;
+		const char *body;
+	} cases[] = {
+		{"10.0.0.5:80", NULL, NULL, none,
+		 "{\"ID\":\"web-10.0.0.5:80\",\"Name\":\"web\",\"Address\":\"10.0.0.5\",\"Port\":80,\"Tags\":[],"
+		 "\"Weights\":{\"Passing\":1,\"Warning\":1},"
+		 "\"Check\":{\"TTL\":\"15s\",\"Status\":\"passing\",\"DeregisterCriticalServiceAfter\":\"1m\"}}"},
+		{"[fd00::1]:80", "7", "x", tags,
+		 "{\"ID\":\"x\",\"Name\":\"web\",\"Address\":\"fd00::1\",\"Port\":80,\"Tags\":[\"a\",\"say "
+		 "\\\"b\\\"\"],"
+		 "\"Weights\":{\"Passing\":7,\"Warning\":1},"
+		 "\"Check\":{\"TTL\":\"15s\",\"Status\":\"passing\",\"DeregisterCriticalServiceAfter\":\"1m\"}}"},
+		{"10.0.0.5:80", "0", "x", none,
+		 "{\"ID\":\"x\",\"Name\":\"web\",\"Address\":\"10.0.0.5\",\"Port\":80,\"Tags\":[],"
+		 "\"Weights\":{\"Passing\":1,\"Warning\":0},"
+		 "\"Check\":{\"TTL\":\"15s\",\"Status\":\"warning\",\"DeregisterCriticalServiceAfter\":\"1m\"}}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct announce_args args = {
+			.service = "web",
+			.endpoint = cases[i].endpoint,
+			.weight = cases[i].weight,
+			.id = cases[i].id,
+		};
+		struct announce_conf conf;
+		char *body;
+
+		assert_int_equal(announce_conf_parse(&args, &conf, NULL), 0);
+		body = announce_consul_body(&conf, &conf.at, cases[i].tags);
+		assert_string_equal(body, cases[i].body);
+		free(body);
+		announce_conf_clear(&conf);
+	}
+}
+
 static void health_rises_and_falls(void **state)
 {
 	/* Checks in order, '+' and '-'; behind each, whether it is healthy then. */
@@ -252,7 +294,7 @@ int main(void)
 		cmocka_unit_test(a_command_is_checked_by_its_port),	  cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(values_are_those_of_other_tools),	  cmocka_unit_test(health_rises_and_falls),
 		cmocka_unit_test(a_lease_is_kept_and_looked_after),	  cmocka_unit_test(what_is_lost_is_made_again),
-		cmocka_unit_test(what_is_not_wanted_any_more_is_not_put),
+		cmocka_unit_test(what_is_not_wanted_any_more_is_not_put), cmocka_unit_test(consul_is_told_in_its_form),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

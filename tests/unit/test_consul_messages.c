@@ -217,6 +217,21 @@ static void questions_are_written(void **state)
 	}
 }
 
+static void who_registers_is_told_of_tags_and_datacenter(void **state)
+{
+	struct registry_conf conf = {.uri = xstrdup("consul://h/?tag=a&dc=x%20y&tag=b%26c")};
+	struct consul_uri uri;
+
+	(void)state;
+	assert_int_equal(consul_uri_parse(&conf, &uri, NULL), 0);
+	assert_string_equal(uri.tags[0], "a");
+	assert_string_equal(uri.tags[1], "b&c");
+	assert_null(uri.tags[2]);
+	assert_string_equal(uri.dc, "x y");
+	arena_free(&uri.arena);
+	free(conf.uri);
+}
+
 static void indices_are_not_trusted(void **state)
 {
 	(void)state;
@@ -257,9 +272,13 @@ static void questions_have_a_pace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_whole_answer_is_read),	 cmocka_unit_test(health_is_judged),
-		cmocka_unit_test(instances_are_read_or_skipped), cmocka_unit_test(errors_are_one_line),
-		cmocka_unit_test(questions_are_written),	 cmocka_unit_test(indices_are_not_trusted),
+		cmocka_unit_test(a_whole_answer_is_read),
+		cmocka_unit_test(health_is_judged),
+		cmocka_unit_test(instances_are_read_or_skipped),
+		cmocka_unit_test(errors_are_one_line),
+		cmocka_unit_test(questions_are_written),
+		cmocka_unit_test(indices_are_not_trusted),
+		cmocka_unit_test(who_registers_is_told_of_tags_and_datacenter),
 		cmocka_unit_test(questions_have_a_pace),
 	};
 
