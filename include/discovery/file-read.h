@@ -42,6 +42,12 @@ char *file_first_line(const char *path, struct error *err);
 struct file_stamp file_stamp(const char *path);
 bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);
 
+/* Was it written so lately that it may still be being written? */
+bool file_stamp_is_fresh(const struct file_stamp *stamp);
+
+/* Has somebody locked the file, by flock() and not to share it? So has not where we may not read it. */
+bool file_is_locked(const char *path);
+
 /* "2026-01-02T03:04:05.678901234Z", the time of the last write, for people; or "absent". */
 #define FILE_REVISION_TEXT 64
 const char *file_stamp_text(const struct file_stamp *stamp, char buffer[FILE_REVISION_TEXT]);

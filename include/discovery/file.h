@@ -2,7 +2,7 @@
 /*
  * The file registry, file:PATH. What PATH is decides, at each reading, how it is read:
  * a file is a JSON object of all services (discovery/services.h); a directory has a file per service, SERVICE or
- * SERVICE.json, with a JSON array or lines (discovery/records.h).
+ * SERVICE.json, with a JSON array or lines (discovery/records.h), and drop-ins besides (discovery/file-service.h).
  *
  *	PATH missing, unreadable, empty or not valid	error; missing: after a grace of FILE_GRACE_MS
  *	a single file that does not name the service	no endpoints
@@ -18,6 +18,9 @@
 
 /* How long something that was there may be missing before that counts, milliseconds. */
 #define FILE_GRACE_MS 1000
+
+/* How often is looked after what is about to change. */
+#define FILE_TICK_MS 100
 
 /* How often everything is compared with what was read, for what inotify does not show (NFS, targets of links). */
 #define FILE_RECHECK_MS 10000

@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+
+#define FRESH_SECONDS 1
 
 static struct file_stamp stamp_of(const struct stat *st)
 {
@@ -32,6 +35,26 @@ bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b)
 {
 	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
 	       a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec;
+}
+
+bool file_stamp_is_fresh(const struct file_stamp *stamp)
+{
+	struct timespec now;
+	time_t age;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	age = now.tv_sec - stamp->mtime.tv_sec;
+	return stamp->inode && age >= 0 && age <= FRESH_SECONDS;
+}
+
+bool file_is_locked(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return locked;
 }
 
 const char *file_stamp_text(const struct file_stamp *stamp, char buffer[FILE_REVISION_TEXT])

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -20,6 +21,13 @@
 /* What the kernel says about a watch itself, asked or not. */
 #define LOST_EVENTS (SELF_EVENTS | IN_IGNORED | IN_UNMOUNT)
 
+/* A directory besides. */
+struct place {
+	int number;
+	char *path;
+	UT_hash_handle hh;
+};
+
 struct file_watch {
 	const struct file_watch_events *events;
 	void *context;
@@ -27,6 +35,7 @@ struct file_watch {
 	int inotify;
 	int directory_watch, file_watch; /* -1 = none */
 	char *directory;
+	struct place *places;
 	bool out_of_watches; /* was logged */
 };
 
@@ -34,9 +43,9 @@ struct file_watch {
  * A file is created empty and then written, which ends in IN_CLOSE_WRITE; but a link or a directory is complete when
  * it appears.
  */
-static bool is_complete(const struct file_watch *watch, const char *name)
+static bool is_complete(const char *directory, const char *name)
 {
-	char *path = xasprintf("%s/%s", watch->directory, name);
+	char *path = xasprintf("%s/%s", directory, name);
 	struct stat st;
 	bool complete = lstat(path, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_nlink > 1);
 
@@ -44,26 +53,50 @@ static bool is_complete(const struct file_watch *watch, const char *name)
 	return complete;
 }
 
-static void tell_entry(const struct file_watch *watch, const struct inotify_event *event)
+/* The place is NULL for the directory itself. */
+static void tell_entry(const struct file_watch *watch, const struct place *place, const struct inotify_event *event)
 {
+	const char *path = place ? place->path : NULL;
+
 	if (event->mask & IN_ATTRIB)
-		watch->events->attributes(watch->context, event->name);
-	else if (!(event->mask & IN_CREATE) || is_complete(watch, event->name))
-		watch->events->changed(watch->context, event->name);
+		watch->events->attributes(watch->context, path, event->name);
+	else if (!(event->mask & IN_CREATE) || is_complete(place ? path : watch->directory, event->name))
+		watch->events->changed(watch->context, path, event->name);
+}
+
+static void forget_place(struct file_watch *watch, struct place *place)
+{
+	HASH_DEL(watch->places, place);
+	free(place->path);
+	free(place);
+}
+
+static void tell_place(struct file_watch *watch, struct place *place, const struct inotify_event *event)
+{
+	if (event->mask & LOST_EVENTS)
+		watch->events->changed(watch->context, place->path, NULL);
+	else if (event->len)
+		tell_entry(watch, place, event);
+	if (event->mask & IN_IGNORED)
+		forget_place(watch, place);
 }
 
 static void tell(struct file_watch *watch, const struct inotify_event *event)
 {
 	bool directory = event->wd == watch->directory_watch, file = event->wd == watch->file_watch;
+	struct place *place;
 
+	HASH_FIND_INT(watch->places, &event->wd, place);
 	if (event->mask & IN_Q_OVERFLOW || ((directory || file) && event->mask & LOST_EVENTS))
-		watch->events->changed(watch->context, NULL);
+		watch->events->changed(watch->context, NULL, NULL);
 	else if (directory && event->len)
-		tell_entry(watch, event);
+		tell_entry(watch, NULL, event);
 	else if (file && event->mask & IN_ATTRIB)
-		watch->events->attributes(watch->context, NULL);
+		watch->events->attributes(watch->context, NULL, NULL);
 	else if (file)
-		watch->events->changed(watch->context, NULL);
+		watch->events->changed(watch->context, NULL, NULL);
+	else if (place)
+		tell_place(watch, place, event);
 
 	if (event->mask & IN_IGNORED && directory)
 		watch->directory_watch = -1;
@@ -151,9 +184,52 @@ bool file_watch_set(struct file_watch *watch, const char *directory, const char 
 	return watch->directory_watch >= 0;
 }
 
+static void end_place(struct file_watch *watch, int number)
+{
+	struct place *place;
+
+	HASH_FIND_INT(watch->places, &number, place);
+	if (!place)
+		return;
+	inotify_rm_watch(watch->inotify, number);
+	forget_place(watch, place);
+}
+
+/* Returns the number, or -1 where the watch is somebody else's: the kernel has one for each inode. */
+static int add_place(struct file_watch *watch, int number, const char *path)
+{
+	struct place *place;
+
+	HASH_FIND_INT(watch->places, &number, place);
+	if (number < 0 || number == watch->directory_watch || number == watch->file_watch)
+		return -1;
+	if (place)
+		return strcmp(place->path, path) == 0 ? number : -1;
+	place = xcalloc(1, sizeof(*place));
+	place->number = number;
+	place->path = xstrdup(path);
+	HASH_ADD_INT(watch->places, number, place);
+	return number;
+}
+
+void file_watch_besides(struct file_watch *watch, int *number, const char *directory)
+{
+	int before = *number, now = directory ? inotify_add_watch(watch->inotify, directory, DIRECTORY_EVENTS) : -1;
+
+	if (directory && now < 0 && errno == ENOSPC)
+		warn_out_of_watches(watch, directory);
+	*number = add_place(watch, now, directory);
+	if (before >= 0 && before != *number)
+		end_place(watch, before);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct file_watch *watch = handle->data;
+	struct place *place, *next;
+
+	HASH_ITER (hh, watch->places, place, next)
+		forget_place(watch, place);
 
 	close(watch->inotify);
 	free(watch->directory);

@@ -12,12 +12,10 @@
 #include "base/mem.h"
 #include "discovery/answered.h"
 #include "discovery/file-read.h"
+#include "discovery/file-service.h"
 #include "discovery/file-watch.h"
 #include "discovery/records.h"
 #include "discovery/services.h"
-
-/* A file that was written this lately may still be being written; the timer leaves it for the next time. */
-#define FRESH_SECONDS 1
 
 /* What PATH is. */
 enum kind { MISSING, SINGLE, DIRECTORY };
@@ -29,12 +27,12 @@ struct service {
 	uint64_t reported; /* records.digest of the reports that were logged last */
 
 	/* In a directory: */
-	bool touched; /* is in the list of those to read when all events are in */
+	struct file_service *files; /* NULL: never read */
+	int dropins_watch;	    /* -1 = none */
+	bool touched;		    /* is in the list of those to read when all events are in */
 	struct service *next_touched;
-	bool present;		 /* had a file when last looked at, readable or not */
-	bool unreadable;	 /* the file could not be read, so a change of its mode may help */
-	uint64_t gone_since;	 /* uv_hrtime() when the file was found missing, during the grace; else 0 */
-	struct file_stamp stamp; /* of the file as it was read; zeroed = none */
+	uint64_t gone_since; /* uv_hrtime() when its own file was found missing, during the grace; else 0 */
+	bool unsettled;	     /* look again soon: see on_dropin_changed() */
 
 	UT_hash_handle hh;
 };
@@ -51,7 +49,7 @@ struct file_source {
 	enum kind kind;		    /* as last found; still the old one during the grace */
 	bool touched;		    /* read everything again */
 	bool watches_parent;	    /* events name PATH's neighbours, not what is in it */
-	bool unreadable;	    /* as in struct service, for a single file */
+	bool unreadable;	    /* a single file could not be read, so a change of its mode may help */
 	char *error;		    /* PATH as a whole cannot be used; else NULL */
 	uint64_t gone_since;	    /* as in struct service, for PATH */
 	struct file_stamp stamp;    /* of PATH as it was read */
@@ -130,13 +128,19 @@ static void path_failed(struct file_source *source, const char *text)
 		answer_error(source, service, text, &source->stamp);
 }
 
+/* Looks after what is in its grace, or unsettled, in a while. */
+static void tick(struct file_source *source)
+{
+	if (!uv_is_active((uv_handle_t *)&source->grace))
+		uv_timer_start(&source->grace, on_grace, FILE_TICK_MS, 0);
+}
+
 /* Something that was there is missing: wait for it a little. */
 static void begin_grace(struct file_source *source, uint64_t *gone_since)
 {
 	if (!*gone_since)
 		*gone_since = uv_hrtime();
-	if (!uv_is_active((uv_handle_t *)&source->grace))
-		uv_timer_start(&source->grace, on_grace, FILE_GRACE_MS, 0);
+	tick(source);
 }
 
 /* The end of a wait: true once, when it is over. Else *ret_pending tells that there is one. */
@@ -152,123 +156,32 @@ static bool end_grace(uint64_t *gone_since, bool *ret_pending)
 	return true;
 }
 
-/* A directory with a file per service. */
-
-static bool ends_in(const char *text, const char *ending)
-{
-	size_t length = strlen(text), ending_length = strlen(ending);
-
-	return length >= ending_length && strcmp(text + length - ending_length, ending) == 0;
-}
-
-/* Names that editors and tools use for files that are not meant, and names that are no file's, are no services. */
-static bool is_service_name(const char *name)
-{
-	return *name && *name != '.' && !strchr(name, '/') && !ends_in(name, "~") && !ends_in(name, ".tmp") &&
-	       !ends_in(name, ".swp") && !ends_in(name, ".bak") && !(*name == '#' && ends_in(name, "#"));
-}
-
-/* One of the two files that a service may have. */
-struct candidate {
-	int code;
-	struct file_text file;
-	struct error err;
-};
-
-static char *candidate_path(const struct file_source *source, const struct service *service, const char *suffix)
-{
-	return xasprintf("%s/%s%s", source->path, service->name, suffix);
-}
-
-static void read_candidate(const struct file_source *source, const struct service *service, const char *suffix,
-			   struct candidate *ret)
-{
-	char *path = candidate_path(source, service, suffix);
-
-	*ret = (struct candidate){.code = -ENOENT};
-	/* "web.json" is the file of the service "web" only. */
-	if (*suffix || !ends_in(service->name, ".json"))
-		ret->code = file_read(path, &ret->file, &ret->err);
-	free(path);
-}
-
-static struct file_stamp candidate_stamp(const struct file_source *source, const struct service *service)
-{
-	struct file_stamp stamp = {0};
-	char *path = candidate_path(source, service, "");
-
-	if (!ends_in(service->name, ".json"))
-		stamp = file_stamp(path);
-	free(path);
-	if (!stamp.inode) {
-		path = candidate_path(source, service, ".json");
-		stamp = file_stamp(path);
-		free(path);
-	}
-	return stamp;
-}
-
-static void parse_candidate(struct file_source *source, struct service *service, const char *suffix,
-			    const struct file_text *file)
-{
-	char *place = xasprintf("%s/%s%s: %s", source->path, service->name, suffix, service->name);
-	struct records records;
-
-	records_parse(place, file->text, file->length, &records);
-	answer_records(source, service, &records, &file->stamp);
-	records_clear(&records);
-	free(place);
-}
-
-static void answer_ambiguous(struct file_source *source, struct service *service)
-{
-	struct error err;
-
-	fail(&err, 0, "%s: service %s: both %s and %s.json are there, one of them is accepted", source->path,
-	     service->name, service->name, service->name);
-	answer_error(source, service, err.text, &service->stamp);
-}
-
-static void take_candidates(struct file_source *source, struct service *service, const struct candidate *plain,
-			    const struct candidate *json)
-{
-	const struct candidate *chosen = plain->code == -ENOENT ? json : plain;
-
-	service->stamp = chosen->file.stamp;
-	service->unreadable = chosen->code && chosen->code != -ENOENT;
-	if (chosen->code == -ENOENT) {
-		if (service->present)
-			begin_grace(source, &service->gone_since);
-		else
-			answer_none(source, service, &service->stamp);
-		return;
-	}
-	service->present = true;
-	service->gone_since = 0;
-	if (chosen->code)
-		answer_error(source, service, chosen->err.text, &service->stamp);
-	else if (chosen == plain && json->code == 0)
-		answer_ambiguous(source, service);
-	else
-		parse_candidate(source, service, chosen == json ? ".json" : "", &chosen->file);
-}
+/* A directory with files for each service. */
 
 static void read_service(struct file_source *source, struct service *service)
 {
-	struct candidate plain, json;
+	const struct records *records;
+	struct file_stamp stamp;
 	struct error err;
 
-	if (!is_service_name(service->name)) {
+	if (!file_name_is_meant(service->name)) {
 		fail(&err, 0, "%s: service %s: no file of this name is read in a directory", source->path,
 		     service->name);
-		answer_error(source, service, err.text, &service->stamp);
+		answer_error(source, service, err.text, &source->stamp);
 		return;
 	}
-	read_candidate(source, service, "", &plain);
-	read_candidate(source, service, ".json", &json);
-	take_candidates(source, service, &plain, &json);
-	free(plain.file.text);
-	free(json.file.text);
+	if (!service->files)
+		service->files = file_service_new(source->path, service->name);
+	/* It is watched before it is read, so that no change falls between the two. */
+	file_watch_besides(source->watch, &service->dropins_watch, file_service_dropins(service->files));
+	records = file_service_read(service->files);
+	stamp = file_service_stamp(service->files);
+	if (file_service_is_missing(service->files))
+		begin_grace(source, &service->gone_since);
+	else
+		service->gone_since = 0;
+	if (records)
+		answer_records(source, service, records, &stamp);
 }
 
 static void touch(struct file_source *source, struct service *service)
@@ -292,14 +205,25 @@ static struct service *next_touched(struct file_source *source)
 	return service;
 }
 
+/* All of them. */
+static void touch_files(struct service *service)
+{
+	if (!service->files)
+		return;
+	file_service_touch_own(service->files);
+	file_service_touch_dropin(service->files, NULL);
+}
+
 static void read_whole_directory(struct file_source *source)
 {
 	text_replace(&source->error, NULL);
 	services_free(source->services);
 	source->services = NULL;
 	source->stamp = file_stamp(source->path);
-	for (struct service *service = source->watched; service; service = service->hh.next)
+	for (struct service *service = source->watched; service; service = service->hh.next) {
+		touch_files(service);
 		read_service(source, service);
+	}
 }
 
 static void read_touched(struct file_source *source)
@@ -310,14 +234,20 @@ static void read_touched(struct file_source *source)
 		read_service(source, service);
 }
 
-/* The service whose file has this name; NULL where nobody watches it. */
-static struct service *find_by_file(const struct file_source *source, const char *name)
+/* The service that has this name without its ending, if it has that; NULL where nobody watches it. */
+static struct service *find_by_file(const struct file_source *source, const char *name, const char *ending)
 {
-	size_t length = strlen(name) - (ends_in(name, ".json") ? strlen(".json") : 0);
+	size_t length = strlen(name) - (file_name_ends_in(name, ending) ? strlen(ending) : 0);
 	struct service *service;
 
 	HASH_FIND(hh, source->watched, name, length, service);
-	return service;
+	return service && service->files ? service : NULL;
+}
+
+/* The same for the path of its drop-ins. */
+static struct service *find_by_dropins(const struct file_source *source, const char *path)
+{
+	return find_by_file(source, path + strlen(source->path) + 1, FILE_DROPINS);
 }
 
 /* A single file with all services. */
@@ -420,25 +350,10 @@ static void reload(struct file_source *source)
 		; /* They were read with the others, or PATH is missing. */
 }
 
-/* Has it changed, and is it not just being written? */
-static bool is_changed(const struct file_stamp *now, const struct file_stamp *then)
-{
-	struct timespec clock;
-	time_t age;
-
-	if (file_stamp_equal(now, then))
-		return false;
-	clock_gettime(CLOCK_REALTIME, &clock);
-	age = clock.tv_sec - now->mtime.tv_sec;
-	return !now->inode || age < 0 || age > FRESH_SECONDS;
-}
-
 static void compare_services(struct file_source *source)
 {
 	for (struct service *service = source->watched; service; service = service->hh.next) {
-		struct file_stamp now = candidate_stamp(source, service);
-
-		if (is_changed(&now, &service->stamp))
+		if (service->files && file_service_compare(service->files))
 			touch(source, service);
 	}
 }
@@ -450,7 +365,7 @@ static void on_recheck(uv_timer_t *timer)
 
 	source->received = uv_hrtime();
 	if (source->kind == SINGLE)
-		source->touched |= is_changed(&now, &source->stamp);
+		source->touched |= !file_stamp_equal(&now, &source->stamp) && !file_stamp_is_fresh(&now);
 	/* A directory's own time says nothing here, but another one may be in its place. */
 	if (source->kind == DIRECTORY && (now.inode != source->stamp.inode || now.device != source->stamp.device))
 		source->touched = true;
@@ -471,14 +386,17 @@ static void on_grace(uv_timer_t *timer)
 	}
 	if (source->kind == DIRECTORY && !source->gone_since) {
 		for (struct service *service = source->watched; service; service = service->hh.next) {
-			if (!end_grace(&service->gone_since, &pending))
-				continue;
-			service->present = false;
-			read_service(source, service);
+			bool over = end_grace(&service->gone_since, &pending);
+
+			if (over)
+				file_service_forget(service->files);
+			if (over || (service->unsettled && file_service_compare(service->files)))
+				read_service(source, service);
+			service->unsettled = false;
 		}
 	}
 	if (pending)
-		uv_timer_start(&source->grace, on_grace, FILE_GRACE_MS / 10, 0);
+		tick(source);
 }
 
 /* Events. */
@@ -486,32 +404,64 @@ static void on_grace(uv_timer_t *timer)
 /* Kubernetes' volumes swap this link, and with it all files at once. */
 #define ATOMIC_LINK "..data"
 
-static void on_changed(void *context, const char *name)
+static void on_file_changed(struct file_source *source, const char *name)
 {
-	struct file_source *source = context;
-	struct service *service;
+	struct service *service = find_by_file(source, name, ".json");
 
-	if (!name || strcmp(name, ATOMIC_LINK) == 0 || (source->watches_parent && strcmp(name, source->name) == 0)) {
-		source->touched = true;
-	} else if (!source->watches_parent) {
-		service = find_by_file(source, name);
-		if (service)
-			touch(source, service);
+	if (service) {
+		file_service_touch_own(service->files);
+		touch(source, service);
+	}
+	service = file_name_ends_in(name, FILE_DROPINS) ? find_by_file(source, name, FILE_DROPINS) : NULL;
+	if (service) {
+		file_service_touch_dropin(service->files, NULL);
+		touch(source, service);
 	}
 }
 
-static void on_attributes(void *context, const char *name)
+static void on_dropin_changed(struct file_source *source, const char *directory, const char *name)
+{
+	struct service *service = find_by_dropins(source, directory);
+
+	if (!service)
+		return;
+	file_service_touch_dropin(service->files, name);
+	touch(source, service);
+	if (name && file_name_ends_in(name, FILE_LIVE)) {
+		/* When a process ends, the kernel first says that its file was closed, and then gives up the lock. */
+		service->unsettled = true;
+		tick(source);
+	}
+}
+
+static void on_changed(void *context, const char *directory, const char *name)
+{
+	struct file_source *source = context;
+
+	if (directory)
+		on_dropin_changed(source, directory, name);
+	else if (!name || strcmp(name, ATOMIC_LINK) == 0 || (source->watches_parent && strcmp(name, source->name) == 0))
+		source->touched = true;
+	else if (!source->watches_parent)
+		on_file_changed(source, name);
+}
+
+/* The kernel also says so of files that are just being written: it matters only to what cannot be read. */
+static void on_attributes(void *context, const char *directory, const char *name)
 {
 	struct file_source *source = context;
 	struct service *service;
 
-	/* The kernel also says so of files that are just being written: it matters only to what cannot be read. */
-	if (!name || source->watches_parent) {
+	if (directory) {
+		service = find_by_dropins(source, directory);
+		if (service && file_service_retry_dropin(service->files, name))
+			touch(source, service);
+	} else if (!name || source->watches_parent) {
 		if (source->unreadable && (!name || strcmp(name, source->name) == 0))
 			source->touched = true;
 	} else {
-		service = find_by_file(source, name);
-		if (service && service->unreadable)
+		service = find_by_file(source, name, ".json");
+		if (service && file_service_retry_own(service->files))
 			touch(source, service);
 	}
 }
@@ -552,6 +502,7 @@ static void set_path(struct file_source *source, const char *path)
 static void free_service(struct service *service)
 {
 	answered_clear(&service->answered);
+	file_service_free(service->files);
 	free(service->name);
 	free(service);
 }
@@ -620,6 +571,7 @@ static void file_watch_service(struct source *base, const char *name)
 	struct error err;
 
 	service->name = xstrdup(name);
+	service->dropins_watch = -1;
 	HASH_ADD_KEYPTR(hh, source->watched, service->name, strlen(service->name), service);
 	source->received = uv_hrtime();
 	if (source->gone_since)
@@ -641,6 +593,7 @@ static void file_unwatch_service(struct source *base, const char *name)
 	if (!service)
 		return;
 	HASH_DEL(source->watched, service);
+	file_watch_besides(source->watch, &service->dropins_watch, NULL);
 	free_service(service);
 }
 

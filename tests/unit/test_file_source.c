@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdbool.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -433,6 +434,144 @@ static void a_service_and_then_its_directory_may_go(void **state)
 	expect(r, "web= (absent)");
 }
 
+static void make_directory(struct registry *registry, const char *name)
+{
+	registry->asked = uv_hrtime();
+	assert_return_code(mkdir(path_of(registry, name), 0700), errno);
+}
+
+static void drop_ins_come_and_go_at_once(void **state)
+{
+	struct registry *r = *state;
+
+	open_source(r, "");
+	source_watch(r->source, "web");
+	expect(r, "web= (absent)");
+	make_directory(r, "web.d");
+	expect_silence(r);
+	put(r, "web.d/x", "10.0.0.2:80 id=b\n");
+	expect(r, "web=b");
+	put(r, "web.d/.y.new", "[{\"host\": \"10.0.0.1\", \"port\": 80, \"id\": \"a\"}]");
+	put(r, "web.d/z~", "10.0.0.9:80");
+	expect_silence(r);
+	move(r, "web.d/.y.new", "web.d/y");
+	expect(r, "web=a,b");
+	put(r, "web.json", "[\"10.0.0.3:80\"]");
+	expect(r, "web=10.0.0.3:80,a,b");
+	remove_file(r, "web.d/x");
+	expect(r, "web=10.0.0.3:80,a");
+	assert_true(uv_hrtime() - r->asked < 1000000000);
+	/* All that are in a directory that takes another one's place, and then none. */
+	make_directory(r, "new");
+	put(r, "new/u", "10.0.0.4:80 id=u");
+	move(r, "web.d", "old");
+	expect(r, "web=10.0.0.3:80");
+	move(r, "new", "web.d");
+	expect(r, "web=10.0.0.3:80,u");
+	put(r, "old/y", "10.0.0.9:80");
+	put(r, "web.d/v", "10.0.0.5:80 id=v");
+	expect(r, "web=10.0.0.3:80,u,v");
+	remove_file(r, "web.json");
+	expect(r, "web=u,v");
+	assert_true(uv_hrtime() - r->asked >= 1000000000);
+	remove_file(r, "web.d/u");
+	expect(r, "web=v");
+	remove_file(r, "web.d/v");
+	expect(r, "web=");
+	source_unwatch(r->source, "web");
+	put(r, "web.d/v", "10.0.0.5:80 id=v");
+	expect_silence(r);
+}
+
+static void a_broken_drop_in_does_not_disturb_the_others(void **state)
+{
+	struct registry *r = *state;
+
+	make_directory(r, "web.d");
+	put(r, "web.d/a", "10.0.0.1:80 id=a");
+	put(r, "web.d/b", "10.0.0.2:80 id=b");
+	put(r, "web.d/c", "[");
+	open_source(r, "");
+	source_watch(r->source, "web");
+	expect(r, "web=a,b");
+	put(r, "web.d/a", "[");
+	expect(r, "web=a,b"); /* another number is skipped */
+	put(r, "web.d/b", "10.0.0.2:80 id=b2");
+	expect(r, "web=a,b2");
+	put(r, "web", "10.0.0.3:80 id=own");
+	expect(r, "web=a,b2,own");
+	put(r, "web", "[");
+	expect(r, "web=a,b2,own");
+	/* The first by name has what two of them claim. */
+	put(r, "web.d/b", "10.0.0.1:80\n10.0.0.4:80 id=b2\n");
+	expect(r, "web=a,b2,own");
+	remove_file(r, "web.d/a");
+	expect(r, "web=10.0.0.1:80,b2,own");
+}
+
+static void drop_ins_of_which_none_can_be_used_are_an_error(void **state)
+{
+	struct registry *r = *state;
+
+	make_directory(r, "web.d");
+	put(r, "web.d/a", "[");
+	open_source(r, "");
+	source_watch(r->source, "web");
+	expect(r, "web!/tmp/...");
+	assert_non_null(strstr(r->answers[0], "web.d/a: web: "));
+	put(r, "web.d/a", "[]");
+	expect(r, "web=");
+}
+
+static void a_live_drop_in_counts_while_it_is_locked(void **state)
+{
+	struct registry *r = *state;
+	int fd;
+
+	make_directory(r, "web.d");
+	put(r, "web.d/a.live", "10.0.0.1:80 id=a");
+	put(r, "web.d/b", "10.0.0.2:80 id=b");
+	open_source(r, "");
+	source_watch(r->source, "web");
+	expect(r, "web=b");
+	put(r, "web.d/.c", "10.0.0.3:80 id=c");
+	fd = open(path_of(r, "web.d/.c"), O_WRONLY | O_CLOEXEC);
+	assert_return_code(flock(fd, LOCK_EX), errno);
+	move(r, "web.d/.c", "web.d/c.live");
+	expect(r, "web=b,c");
+	put(r, "web.d/b", "10.0.0.4:80 id=b");
+	expect(r, "web=b,c");
+	/* As when a process is killed. */
+	r->asked = uv_hrtime();
+	close(fd);
+	expect(r, "web=b");
+	/* Who has it open without a lock, closes it in vain. */
+	fd = open(path_of(r, "web.d/a.live"), O_WRONLY | O_CLOEXEC);
+	close(fd);
+	expect_silence(r);
+}
+
+/* The kernel tells of the closed file first. */
+static void a_lock_that_goes_a_little_later_is_noticed(void **state)
+{
+	struct registry *r = *state;
+	int writer, locker;
+
+	make_directory(r, "web.d");
+	put(r, "web.d/a.live", "10.0.0.1:80 id=a");
+	locker = open(path_of(r, "web.d/a.live"), O_RDONLY | O_CLOEXEC);
+	assert_return_code(flock(locker, LOCK_EX), errno);
+	open_source(r, "");
+	source_watch(r->source, "web");
+	expect(r, "web=a");
+	writer = open(path_of(r, "web.d/a.live"), O_WRONLY | O_CLOEXEC);
+	r->asked = uv_hrtime();
+	close(writer);
+	uv_run(&r->loop, UV_RUN_NOWAIT); /* it is looked at */
+	close(locker);			 /* which nothing tells of */
+	expect(r, "web=");
+}
+
 static void links_are_followed(void **state)
 {
 	struct registry *r = *state;
@@ -515,6 +654,11 @@ int main(void)
 		FILE_TEST(a_service_may_go_and_come_back),
 		FILE_TEST(a_directory_that_goes_is_an_error),
 		FILE_TEST(a_service_and_then_its_directory_may_go),
+		FILE_TEST(drop_ins_come_and_go_at_once),
+		FILE_TEST(a_broken_drop_in_does_not_disturb_the_others),
+		FILE_TEST(drop_ins_of_which_none_can_be_used_are_an_error),
+		FILE_TEST(a_live_drop_in_counts_while_it_is_locked),
+		FILE_TEST(a_lock_that_goes_a_little_later_is_noticed),
 		FILE_TEST(links_are_followed),
 		FILE_TEST(mounted_volumes_swap_all_files_at_once),
 		FILE_TEST(what_is_no_regular_file_is_refused),
