@@ -28,7 +28,7 @@ struct registrar_events {
 	void (*withdrawn)(void *context);
 };
 
-/* A registry that can be announced to, in the way that was asked for? Returns 0, -EINVAL or -ENOTSUP. */
+/* A registry that can be announced to, in the way that was asked for? Returns 0 or -EINVAL. */
 int registrar_check(const struct announce_conf *conf, struct error *err);
 
 /*
@@ -88,7 +88,7 @@ struct registrar {
 	uint32_t failures; /* in a row */
 };
 
-extern const struct registrar_ops registrar_etcd_ops, registrar_consul_ops;
+extern const struct registrar_ops registrar_etcd_ops, registrar_consul_ops, registrar_file_ops;
 
 /* A third of the TTL, milliseconds. */
 uint32_t registrar_interval_ms(const struct registrar *registrar);

@@ -23,6 +23,12 @@ char *announce_value(const struct announce_conf *conf, const struct ip_port *at)
 char *announce_key(const struct announce_conf *conf, const struct ip_port *at);
 
 /*
+ * For a file: a list of one record, with its id, and a newline; and the id, the user's or ADDR:PORT. To be freed.
+ */
+char *announce_file_text(const struct announce_conf *conf, const struct ip_port *at);
+char *announce_file_id(const struct announce_conf *conf, const struct ip_port *at);
+
+/*
  * The same for Consul, where an id is unique at its agent and not only in its service: the user's, or
  * SERVICE-ADDR:PORT; to be freed.
  */

@@ -11,7 +11,8 @@
 #define ANSWER_MIN_MS 1000
 #define ANSWER_MAX_MS 5000
 
-static const struct registrar_ops *const supported[] = {&registrar_etcd_ops, &registrar_consul_ops};
+static const struct registrar_ops *const supported[] = {&registrar_etcd_ops, &registrar_consul_ops,
+							&registrar_file_ops};
 
 static bool has_scheme(const char *uri, const struct registrar_ops *ops)
 {
@@ -37,9 +38,9 @@ int registrar_check(const struct announce_conf *conf, struct error *err)
 	const struct registrar_ops *ops = find_ops(uri);
 
 	if (!ops)
-		return fail(err, -ENOTSUP,
-			    "registry \"%s\": announcing to %.*s is not yet supported by this version; %s is accepted",
-			    uri, (int)strcspn(uri, ":"), uri, supported[0]->form);
+		return fail(err, -EINVAL, "registry \"%s\": nothing can be announced to %.*s; %s, %s or %s is accepted",
+			    uri, (int)strcspn(uri, ":"), uri, registrar_file_ops.form, registrar_etcd_ops.form,
+			    registrar_consul_ops.form);
 	return ops->check(conf, err);
 }
 

@@ -49,6 +49,30 @@ char *announce_key(const struct announce_conf *conf, const struct ip_port *at)
 	return xasprintf("%s/%s", conf->service, conf->id ? conf->id : address);
 }
 
+char *announce_file_id(const struct announce_conf *conf, const struct ip_port *at)
+{
+	char address[IP_PORT_TEXT];
+
+	return xstrdup(conf->id ? conf->id : ip_port_text(at, address));
+}
+
+char *announce_file_text(const struct announce_conf *conf, const struct ip_port *at)
+{
+	char host[IP_ADDR_TEXT], *id = announce_file_id(conf, at), *json, *text;
+	cJSON *record = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(record, "host", ip_addr_text(&at->addr, host));
+	cJSON_AddNumberToObject(record, "port", at->port);
+	cJSON_AddNumberToObject(record, "weight", conf->weight);
+	cJSON_AddStringToObject(record, "id", id);
+	json = cJSON_PrintUnformatted(record);
+	text = xasprintf("[%s]\n", json);
+	cJSON_free(json);
+	cJSON_Delete(record);
+	free(id);
+	return text;
+}
+
 char *announce_consul_id(const struct announce_conf *conf, const struct ip_port *at)
 {
 	char address[IP_PORT_TEXT];

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 
 import pytest
@@ -544,7 +545,82 @@ def test_consul_asks_for_a_token(lab, agent):
     assert agent.statuses() == {}
 
 
+@pytest.fixture
+def directory(lab):
+    return lab.path / "made" / "services.d"
+
+
+def announce_file(lab, directory, number, *args):
+    backend = lab.backends[number]
+    return Announcer(lab, None, "--endpoint", f"{backend.v4}:8080", "--id", backend.role, *args, namespace=backend,
+                     uri=f"file:{directory}")
+
+
+@pytest.mark.lab(second_app=True)
+def test_files_have_what_is_announced(lab, directory):
+    """From the announcers by way of their files to the application; told to end, and killed."""
+    lab.serve()
+    announcers = [announce_file(lab, directory, number, "--weight", weight) for number, weight in enumerate("112")]
+    daemon = lab.start("--registry", f"file:{directory}", "--link", "9000=web,loss_hold=0s", registry=False)
+
+    def wait_for(*expected):
+        wait_until(lambda: set(daemon.endpoints("web")) == set(expected), 15, lambda: daemon.endpoints("web"))
+
+    wait_for("b1", "b2", "b3")
+    result = lab.app.hammer("127.0.0.1:9000", count=400)
+    assert result["by"] == {"b1": 100, "b2": 100, "b3": 200}, result
+    assert {path.name for path in (directory / "web.d").iterdir()} == {"b1.live", "b2.live", "b3.live"}
+    announcers[0].end()
+    assert {path.name for path in (directory / "web.d").iterdir()} == {"b2.live", "b3.live"}
+    assert re.search("is announced, as .*/services.d/web.d/b1.live\n", announcers[0].log())
+    assert "warning" not in announcers[0].log(), announcers[0].log()
+    wait_for("b2", "b3")
+    # Killed, it leaves its file behind, which counts no more; also for who looks only now.
+    announcers[1].kill()
+    wait_for("b3")
+    assert (directory / "web.d" / "b2.live").exists()
+    other = lab.start("--registry", f"file:{directory}", "--link", "9000=web", registry=False, namespace=lab.app2)
+    wait_until(lambda: set(other.endpoints("web")) == {"b3"})
+    announce_file(lab, directory, 1)
+    wait_for("b2", "b3")
+
+
+def test_a_file_that_others_touch(lab, directory):
+    """It is put again when it was deleted, or changed; and who takes its name has it to himself at the end."""
+    announcer = announce_file(lab, directory, 0)
+    path = directory / "web.d" / "b1.live"
+    wait_until(path.exists)
+    text = path.read_text()
+    assert json.loads(text) == [{"host": lab.backends[0].v4, "port": 8080, "weight": 1, "id": "b1"}]
+    path.unlink()
+    announcer.wait_for_log("was deleted, putting it again")
+    wait_until(path.exists)
+    path.write_text("10.0.0.1:80")
+    announcer.wait_for_log("was changed")
+    wait_until(lambda: path.read_text() == text)
+    shutil.rmtree(directory)
+    wait_until(path.exists)
+    # Not a directory for a while: what cannot be written is tried again.
+    shutil.rmtree(directory)
+    directory.write_text("")
+    announcer.wait_for_log("warning .*Not a directory; trying again")
+    directory.unlink()
+    wait_until(path.exists, 10)
+    announcer.wait_for_log("can be written again")
+    announcer.end()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_address_where_the_registry_is_a_file(lab, directory):
+    """That of the default route; until there is one, there is none."""
+    announcer = Announcer(lab, None, "--endpoint", "80", uri=f"file:{directory}")
+    announcer.wait_for_log("no own address: .*default route")
+    lab.backends[0].ip("route add default via 10.77.0.1")
+    wait_until((directory / "web.d" / f"{lab.backends[0].v4}:80.live").exists)
+
+
 def test_what_is_refused(lab):
+    (lab.path / "regular").write_text("")
     minimal = ["announce", "--service", "web", "--endpoint", "80", "--registry", "etcd://10.77.0.9"]
     for args, code, text in (
         (["announce"], 2, "no service"),
@@ -552,10 +628,14 @@ def test_what_is_refused(lab):
         ([*minimal, "--ttl", "5"], 2, "--ttl 5"),
         ([*minimal, "--nonsense"], 2, "--nonsense"),
         ([*minimal[:-2]], 3, "no registry"),
-        ([*minimal, "--registry", "file:services.d"], 3, "announcing to file is not yet supported"),
+        ([*minimal, "--registry", "file:services.json"], 3, "announce to a directory"),
+        ([*minimal, "--registry", f"file:{lab.path}/regular"], 3, "announce to a directory"),
+        ([*minimal, "--registry", "file:services.d", "--format", "grpc"], 3, "--format is for etcd"),
+        ([*minimal, "--registry", "file:services.d", "--id", "a/b"], 3, "--id \"a/b\""),
+        ([*minimal, "--registry", "file:services.d", "--service", "a/b"], 3, "--service \"a/b\""),
         ([*minimal, "--registry", "consul://10.77.0.9/?dc=x"], 3, "dc=x"),
         ([*minimal, "--registry", "consul://10.77.0.9", "--format", "grpc"], 3, "--format is for etcd"),
-        ([*minimal, "--registry", "dns://10.77.0.9"], 3, "announcing to dns is not yet supported"),
+        ([*minimal, "--registry", "dns://10.77.0.9"], 3, "nothing can be announced to dns"),
         ([*minimal, "--registry", "etcd://a b"], 3, "a b"),
     ):
         done = lab.nuncio(*args)

@@ -164,6 +164,24 @@ static void values_are_those_of_other_tools(void **state)
 	}
 }
 
+static void a_file_has_a_list_of_one_record(void **state)
+{
+	const struct announce_args args = {.service = "web", .endpoint = "[fd00::1]:80", .id = "a\"b", .weight = "3"};
+	struct announce_conf conf;
+	char *text, *id;
+
+	(void)state;
+	assert_int_equal(announce_conf_parse(&args, &conf, NULL), 0);
+	text = announce_file_text(&conf, &conf.at);
+	assert_string_equal(text, "[{\"host\":\"fd00::1\",\"port\":80,\"weight\":3,\"id\":\"a\\\"b\"}]\n");
+	free(text);
+	conf.id = NULL;
+	id = announce_file_id(&conf, &conf.at);
+	assert_string_equal(id, "[fd00::1]:80");
+	free(id);
+	announce_conf_clear(&conf);
+}
+
 static void consul_is_told_in_its_form(void **state)
 {
 	static const char *const none[] = {NULL}, *const tags[] = {"a", "say \"b\"", NULL};
@@ -295,6 +313,7 @@ int main(void)
 		cmocka_unit_test(values_are_those_of_other_tools),	  cmocka_unit_test(health_rises_and_falls),
 		cmocka_unit_test(a_lease_is_kept_and_looked_after),	  cmocka_unit_test(what_is_lost_is_made_again),
 		cmocka_unit_test(what_is_not_wanted_any_more_is_not_put), cmocka_unit_test(consul_is_told_in_its_form),
+		cmocka_unit_test(a_file_has_a_list_of_one_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
