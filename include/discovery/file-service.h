@@ -30,7 +30,7 @@ bool file_name_ends_in(const char *name, const char *ending);
 
 struct file_service;
 
-/* The name is file_name_is_meant(). Nothing is read yet. */
+/* The name is file_name_is_meant(), the directory is borrowed. Nothing is read yet. */
 struct file_service *file_service_new(const char *directory, const char *name);
 void file_service_free(struct file_service *files); /* NULL is fine */
 

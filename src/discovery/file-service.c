@@ -21,7 +21,8 @@ struct part {
 };
 
 struct file_service {
-	char *directory, *name, *dropins; /* DIR, SERVICE, DIR/SERVICE.d */
+	const char *directory; /* DIR */
+	char *name, *dropins;  /* SERVICE, DIR/SERVICE.d */
 	struct part own;
 	bool own_present; /* is there, or is missing and not forgotten yet */
 	bool own_missing;
@@ -474,7 +475,7 @@ struct file_service *file_service_new(const char *directory, const char *name)
 {
 	struct file_service *files = xcalloc(1, sizeof(*files));
 
-	files->directory = xstrdup(directory);
+	files->directory = directory;
 	files->name = xstrdup(name);
 	files->dropins = xasprintf("%s/%s" FILE_DROPINS, directory, name);
 	files->own.touched = files->touched_dropins = true;
@@ -492,7 +493,6 @@ void file_service_free(struct file_service *files)
 	clear_part(&files->own);
 	records_clear(&files->merged);
 	free(files->dropins_error);
-	free(files->directory);
 	free(files->name);
 	free(files->dropins);
 	free(files);

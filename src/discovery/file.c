@@ -425,7 +425,7 @@ static void on_dropin_changed(struct file_source *source, const char *directory,
 
 	if (!service)
 		return;
-	file_service_touch_dropin(service->files, name);
+	file_service_touch_dropin(service->files, name && strcmp(name, ATOMIC_LINK) != 0 ? name : NULL);
 	touch(source, service);
 	if (name && file_name_ends_in(name, FILE_LIVE)) {
 		/* When a process ends, the kernel first says that its file was closed, and then gives up the lock. */

@@ -606,6 +606,19 @@ static void mounted_volumes_swap_all_files_at_once(void **state)
 	assert_return_code(symlink("..2", path_of(r, "..data_tmp")), errno);
 	move(r, "..data_tmp", "..data");
 	expect(r, "web=10.0.0.2:80");
+	/* Those of drop-ins, too. */
+	make_directory(r, "db.d");
+	make_directory(r, "db.d/..1");
+	make_directory(r, "db.d/..2");
+	put(r, "db.d/..1/a", "10.0.0.1:80");
+	put(r, "db.d/..2/a", "10.0.0.2:80");
+	assert_return_code(symlink("..1", path_of(r, "db.d/..data")), errno);
+	assert_return_code(symlink("..data/a", path_of(r, "db.d/a")), errno);
+	source_watch(r->source, "db");
+	expect(r, "db=10.0.0.1:80");
+	assert_return_code(symlink("..2", path_of(r, "db.d/..data_tmp")), errno);
+	move(r, "db.d/..data_tmp", "db.d/..data");
+	expect(r, "db=10.0.0.2:80");
 }
 
 static void what_is_no_regular_file_is_refused(void **state)
