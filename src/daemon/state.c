@@ -2,15 +2,13 @@
 #include "daemon/state.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/keep-file.h"
 #include "discovery/file-read.h"
 
 struct state {
@@ -21,19 +19,6 @@ struct state {
 };
 
 /* Reading */
-
-static void set_aside(const char *path, const char *reason, bool dry_run)
-{
-	char *aside = xasprintf("%s.broken", path);
-
-	if (dry_run)
-		log_warning("%s: going on without it", reason);
-	else if (rename(path, aside) == 0)
-		log_warning("%s: going on without it; it is kept as %s", reason, aside);
-	else
-		log_warning("%s: going on without it; it cannot be kept as %s (%s)", reason, aside, strerror(errno));
-	free(aside);
-}
 
 static void load(struct state *state, bool dry_run)
 {
@@ -48,7 +33,7 @@ static void load(struct state *state, bool dry_run)
 		free(file.text);
 	}
 	if (code < 0)
-		set_aside(state->path, err.text, dry_run);
+		keep_file_set_aside(state->path, err.text, dry_run);
 	else if (state->overrides.count)
 		log_notice("%zu weight%s set by hand hold%s on, from %s", state->overrides.count,
 			   state->overrides.count == 1 ? "" : "s", state->overrides.count == 1 ? "s" : "", state->path);
@@ -82,75 +67,15 @@ const struct overrides *state_overrides(const struct state *state)
 
 /* Writing */
 
-static int write_all(int fd, const char *text)
+static void write_text(const void *text, FILE *out)
 {
-	for (size_t done = 0, length = strlen(text); done < length;) {
-		ssize_t n = write(fd, text + done, length - done);
-
-		if (n < 0)
-			return -errno;
-		done += (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int write_new(const char *path, const char *text)
-{
-	int fd, code;
-
-	unlink(path); /* what a crash left, with whatever owner and mode */
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	code = write_all(fd, text);
-	close(fd);
-	if (code < 0)
-		unlink(path);
-	return code;
-}
-
-/* A rename is on the disk when its directory is. */
-static void sync_directory(const char *directory)
-{
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	fsync(fd);
-	close(fd);
-}
-
-static char *directory_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	if (!slash)
-		return xstrdup(".");
-	return xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
-}
-
-static int replace_file(const char *path, const char *text)
-{
-	char *directory = directory_of(path), *next = xasprintf("%s.new", path);
-	int code;
-
-	mkdir(directory, 0755); /* where this fails, open() tells why */
-	code = write_new(next, text);
-	if (code == 0 && rename(next, path) < 0) {
-		code = -errno;
-		unlink(next);
-	}
-	if (code == 0)
-		sync_directory(directory);
-	free(directory);
-	free(next);
-	return code;
+	fputs(text, out);
 }
 
 static int save(const struct state *state, struct error *err)
 {
 	char *text = overrides_print(&state->overrides);
-	int code = replace_file(state->path, text);
+	int code = keep_file_replace(state->path, write_text, text);
 
 	free(text);
 	return code < 0 ? fail(err, code, "state file %s: %s", state->path, strerror(-code)) : 0;
