@@ -8,7 +8,7 @@
  *   endpoints, perhaps none       they replace the former ones
  *   the same endpoints again      nothing
  *   error                         the former endpoints stay, and the service is stale until the next good answer
- *   none yet                      links go on with what the kernel holds
+ *   none yet                      links go on with what the kernel holds, or else with what a former process knew
  */
 #ifndef NUNCIO_CATALOG_CATALOG_H
 #define NUNCIO_CATALOG_CATALOG_H
@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "catalog/endpoints.h"
+#include "catalog/known.h"
 #include "discovery/registry.h"
 
 struct catalog;
@@ -27,6 +28,16 @@ struct service;
 struct catalog *catalog_new(uv_loop_t *loop);
 /* Every subscription must have ended. Sources close over the next turns of the loop. */
 void catalog_free(struct catalog *catalog);
+
+/*
+ * What was known of services when a former process ended. Those that come from now on begin with it, until their first
+ * good answer. Borrowed; NULL ends it.
+ */
+void catalog_begin_with(struct catalog *catalog, const struct known *known);
+
+/* What is known now, for the next process; and a number that another one is whenever that changed. */
+void catalog_list_known(const struct catalog *catalog, struct known *ret);
+uint64_t catalog_changes(const struct catalog *catalog);
 
 /*
  * A link's interest in a service, embedded in the link. `changed` is called after each answer that changed the
@@ -44,9 +55,12 @@ int catalog_subscribe(struct catalog *catalog, const struct registry_conf *regis
 void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscription);
 
 /* What is known of a service. Borrowed; good until the next turn of the loop. */
-const struct endpoints *service_endpoints(const struct service *service); /* NULL: no good answer yet */
-const char *service_error(const struct service *service);		  /* NULL: the last answer was good */
-const char *service_revision(const struct service *service);
+const struct endpoints *service_endpoints(const struct service *service);  /* NULL: no good answer yet */
+const struct endpoints *service_remembered(const struct service *service); /* NULL: none, or an answer came */
+const char *service_error(const struct service *service);		   /* NULL: the last answer was good */
+const char *service_revision(const struct service *service);		   /* of the endpoints; "": none yet */
+/* When the registry named its endpoints last, remembered ones included, in seconds since 1970; 0: it does now. */
+int64_t service_seen(const struct service *service);
 uint64_t service_received(const struct service *service); /* uv_hrtime() of the event behind the last answer */
 
 /* Is there a service of which neither endpoints nor an error has come yet? */

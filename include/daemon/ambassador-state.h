@@ -105,7 +105,8 @@ void link_free(struct ambassador *ambassador, struct link *link);
 /*
  * The endpoints that a link is to have, with a reference: what the answer of its registry means for it. Where there is
  * no answer yet, and where the link is to keep what it has when the registry names none, they are those that the kernel
- * holds; and while a mass loss is held, some of those. To be followed by link_endpoints_settled() when it has them.
+ * holds; and while a mass loss is held, some of those. Where there is no answer yet and the kernel holds nothing, they
+ * are what a former process knew. To be followed by link_endpoints_settled() when it has them.
  */
 const struct endpoints *link_endpoints(struct link *link);
 void link_endpoints_settled(struct link *link);
@@ -118,6 +119,9 @@ uint32_t link_held_seconds(const struct link *link);
 
 /* What the registry said last; borrowed, NULL before the first answer. */
 const struct endpoints *link_answer(const struct link *link);
+/* What a former process knew; borrowed, NULL after the first answer. And is that what the link has now? */
+const struct endpoints *link_remembered(const struct link *link);
+bool link_has_remembered(const struct link *link);
 
 /* Shards: which slot map serves how many links; affinities: which numbers of affinity maps are taken. */
 struct shards *shards_of(struct ambassador *ambassador, const struct listen *listen);

@@ -88,6 +88,8 @@ struct link_status {
 	uint32_t held_seconds;		/* ... for how long still ... */
 	const struct endpoints *answer; /* ... because the registry names these only; NULL: no answer yet */
 	bool stale;			/* the registry is silent; the endpoints are the last known ones */
+	bool remembered;		/* of a former process, out of the state file */
+	int64_t seen; /* when the registry named them last, in seconds since 1970; 0: it does now, or it is not known */
 	const char *error; /* why the kernel does not have it, or the registry cannot tell; NULL: all is well */
 };
 
@@ -101,7 +103,7 @@ void ambassador_status(struct ambassador *ambassador, const char *link_name, boo
 
 /* Sums for a line in the log. */
 struct ambassador_totals {
-	uint32_t links, serving_links, endpoints, failed_links, unanswered_links;
+	uint32_t links, serving_links, endpoints, failed_links, unanswered_links, remembering_links;
 };
 struct ambassador_totals ambassador_count(const struct ambassador *ambassador);
 

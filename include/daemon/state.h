@@ -6,6 +6,8 @@
 #ifndef NUNCIO_DAEMON_STATE_H
 #define NUNCIO_DAEMON_STATE_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "config/config.h"
 #include "daemon/overrides.h"
@@ -21,6 +23,10 @@ struct state;
  */
 struct state *state_open(const char *path, bool dry_run);
 void state_close(struct state *state); /* NULL is fine */
+
+/* Where it is, NULL: nowhere; and was that path asked for? */
+const char *state_path(const struct state *state);
+bool state_was_asked(const struct state *state);
 
 /* What holds now; it changes in place, and lives as long as the state. */
 const struct overrides *state_overrides(const struct state *state);

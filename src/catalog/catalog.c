@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <utlist.h>
 
 #include "base/hash.h"
@@ -15,7 +16,9 @@ struct registry;
 struct service {
 	char *name;
 	struct registry *registry;
-	const struct endpoints *endpoints;
+	const struct endpoints *endpoints;  /* of the last good answer */
+	const struct endpoints *remembered; /* before the first one: what a former process knew */
+	int64_t seen;			    /* service_seen() */
 	char *error;
 	char *revision;
 	uint64_t received;
@@ -25,6 +28,7 @@ struct service {
 };
 
 struct registry {
+	struct catalog *catalog;
 	struct registry_conf conf;
 	char *identity;
 	struct source *source;
@@ -39,6 +43,8 @@ struct registry {
 struct catalog {
 	uv_loop_t *loop;
 	struct registry *registries;
+	const struct known *known; /* what services begin with */
+	uint64_t changes;
 };
 
 struct catalog *catalog_new(uv_loop_t *loop)
@@ -75,6 +81,8 @@ static void take_error(struct service *service, const struct answer *answer)
 	log_write(level, "service %s: %s; %s", service->name, answer->text,
 		  service->endpoints ? "its last known endpoints stay" : "what the kernel holds stays");
 	text_replace(&service->error, answer->text);
+	if (service->endpoints && !service->seen)
+		service->seen = time(NULL);
 }
 
 static void log_recovery(const struct service *service)
@@ -96,10 +104,15 @@ static bool take_endpoints(struct service *service, const struct answer *answer)
 	if (recovered)
 		log_recovery(service);
 	text_replace(&service->error, NULL);
+	text_replace(&service->revision, answer->revision);
 	service->skipped = answer->skipped;
+	service->seen = 0;
 	service->registry->last_success = uv_hrtime();
 	if (same)
 		return recovered;
+	service->registry->catalog->changes++;
+	endpoints_unref(service->remembered);
+	service->remembered = NULL;
 	endpoints_unref(service->endpoints);
 	service->endpoints = endpoints_ref(answer->endpoints);
 	return true;
@@ -116,7 +129,6 @@ static void on_answer(void *context, const struct answer *answer)
 		return;
 	registry->last = service;
 	service->received = answer->received;
-	text_replace(&service->revision, answer->revision);
 	if (answer->endpoints)
 		changed = take_endpoints(service, answer);
 	else
@@ -145,6 +157,7 @@ static int find_registry(struct catalog *catalog, const struct registry_conf *co
 	HASH_FIND_STR(catalog->registries, identity, registry);
 	if (!registry) {
 		registry = xcalloc(1, sizeof(*registry));
+		registry->catalog = catalog;
 		registry->conf = registry_copy(conf);
 		registry->identity = identity;
 		identity = NULL;
@@ -160,6 +173,20 @@ static int find_registry(struct catalog *catalog, const struct registry_conf *co
 	return 0;
 }
 
+static void remember(struct service *service)
+{
+	const struct registry *registry = service->registry;
+	const struct known_service *known = NULL;
+
+	if (registry->catalog->known)
+		known = known_find(registry->catalog->known, registry->conf.uri, service->name);
+	if (!known)
+		return;
+	service->remembered = endpoints_ref(known->endpoints);
+	service->seen = known->seen;
+	text_replace(&service->revision, known->revision);
+}
+
 static struct service *find_service(struct registry *registry, const char *name)
 {
 	struct service *service;
@@ -171,6 +198,7 @@ static struct service *find_service(struct registry *registry, const char *name)
 	service->name = xstrdup(name);
 	service->registry = registry;
 	service->revision = xstrdup("");
+	remember(service);
 	HASH_ADD_KEYPTR(hh, registry->services, service->name, strlen(service->name), service);
 	source_watch(registry->source, name);
 	return service;
@@ -192,6 +220,7 @@ int catalog_subscribe(struct catalog *catalog, const struct registry_conf *regis
 static void free_service(struct service *service)
 {
 	endpoints_unref(service->endpoints);
+	endpoints_unref(service->remembered);
 	free(service->name);
 	free(service->error);
 	free(service->revision);
@@ -210,6 +239,7 @@ void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscript
 	subscription->service = NULL;
 	if (service->subscriptions)
 		return;
+	catalog->changes++;
 	source_unwatch(registry->source, service->name);
 	HASH_DEL(registry->services, service);
 	if (registry->last == service)
@@ -221,6 +251,40 @@ void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscript
 	}
 }
 
+void catalog_begin_with(struct catalog *catalog, const struct known *known)
+{
+	catalog->known = known;
+}
+
+static void list_service(const struct service *service, struct known *known, int64_t now)
+{
+	struct known_service one = {
+		.registry = service->registry->conf.uri,
+		.service = service->name,
+		.revision = service->revision,
+		.seen = service->seen ? service->seen : now,
+		.endpoints = service->endpoints ? service->endpoints : service->remembered,
+	};
+
+	if (one.endpoints)
+		known_add(known, &one);
+}
+
+void catalog_list_known(const struct catalog *catalog, struct known *ret)
+{
+	int64_t now = time(NULL);
+
+	*ret = (struct known){0};
+	for (const struct registry *registry = catalog->registries; registry; registry = registry->hh.next)
+		for (const struct service *service = registry->services; service; service = service->hh.next)
+			list_service(service, ret, now);
+}
+
+uint64_t catalog_changes(const struct catalog *catalog)
+{
+	return catalog->changes;
+}
+
 void catalog_free(struct catalog *catalog)
 {
 	free(catalog);
@@ -229,6 +293,16 @@ void catalog_free(struct catalog *catalog)
 const struct endpoints *service_endpoints(const struct service *service)
 {
 	return service->endpoints;
+}
+
+const struct endpoints *service_remembered(const struct service *service)
+{
+	return service->remembered;
+}
+
+int64_t service_seen(const struct service *service)
+{
+	return service->seen;
 }
 
 const char *service_error(const struct service *service)

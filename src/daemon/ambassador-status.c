@@ -50,6 +50,7 @@ struct ambassador_totals ambassador_count(const struct ambassador *ambassador)
 		totals.links++;
 		totals.failed_links += link->error != NULL;
 		totals.unanswered_links += !service || !service_endpoints(service);
+		totals.remembering_links += link_has_remembered(link);
 		if (link->installed) {
 			totals.endpoints += link->plan.endpoints->count;
 			totals.serving_links += link->plan.slots.count != 0;
@@ -272,6 +273,14 @@ static void find_standing(const struct link *link, const struct endpoints *endpo
 	endpoints_unref(weighed);
 }
 
+/* Without an answer, what the kernel holds is of a time that nobody knows. */
+static int64_t seen_at(const struct link *link)
+{
+	const struct service *service = link->subscription.service;
+
+	return service && (service_endpoints(service) || link_has_remembered(link)) ? service_seen(service) : 0;
+}
+
 static void describe_link(const struct link *link, const struct counters *counters,
 			  void (*each)(void *context, const struct link_status *status), void *context)
 {
@@ -306,6 +315,8 @@ static void describe_link(const struct link *link, const struct counters *counte
 		.answer = link_answer(link),
 		.slots = link->installed ? link->plan.slots.count : 0,
 		.stale = !service || service_error(service) || !service_endpoints(service),
+		.remembered = link_has_remembered(link),
+		.seen = seen_at(link),
 		.error = link->error ? link->error
 			 : service   ? service_error(service)
 				     : NULL,

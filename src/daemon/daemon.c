@@ -13,6 +13,7 @@
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
 #include "daemon/control.h"
+#include "daemon/keeper.h"
 #include "daemon/requests.h"
 #include "daemon/state.h"
 
@@ -27,6 +28,7 @@ struct daemon {
 	size_t n_ambassadors;
 	struct control *control;
 	struct state *state;
+	struct keeper *keeper;
 	bool started; /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
@@ -51,10 +53,12 @@ static int create_ambassadors(struct daemon *daemon, struct error *err)
 	int code = 0;
 
 	daemon->ambassadors = xcalloc(config->n_ambassadors, sizeof(struct ambassador *));
+	catalog_begin_with(daemon->catalog, keeper_known(daemon->keeper));
 	for (size_t i = 0; code == 0 && i < config->n_ambassadors; i++) {
 		daemon->ambassadors[daemon->n_ambassadors++] = new_ambassador(daemon, &config->ambassadors[i]);
 		code = ambassador_configure(daemon->ambassadors[i], &config->ambassadors[i], err);
 	}
+	catalog_begin_with(daemon->catalog, NULL);
 	return code;
 }
 
@@ -182,6 +186,22 @@ static enum exit_code outcome_of_once(const struct daemon *daemon)
 	return code;
 }
 
+static uint32_t count_remembering(const struct daemon *daemon)
+{
+	uint32_t links = 0;
+
+	for (size_t i = 0; i < daemon->n_ambassadors; i++)
+		links += ambassador_count(daemon->ambassadors[i]).remembering_links;
+	return links;
+}
+
+/* One that runs once, dry, or in vain may be there beside another one, whose file it is. */
+static bool is_keeping(const struct daemon *daemon)
+{
+	return daemon->started && daemon->exit_code == EXIT_GOOD && !daemon->options->once &&
+	       !daemon->options->dry_run;
+}
+
 /* Once per turn of the loop, when all events of the turn have been seen: everything that they changed goes together. */
 static void before_sleep(uv_prepare_t *handle)
 {
@@ -192,9 +212,12 @@ static void before_sleep(uv_prepare_t *handle)
 		return;
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_reconcile(daemon->ambassadors[i]);
+	if (is_keeping(daemon))
+		keeper_look(daemon->keeper, daemon->catalog);
 	if (daemon->started)
 		return;
 	daemon->started = true;
+	keeper_begun(daemon->keeper, count_remembering(daemon));
 	malloc_trim(0); /* a cold start with thousands of links leaves a lot behind */
 	daemon->exit_code = daemon->options->once ? outcome_of_once(daemon) : outcome_of_start(daemon);
 	if (daemon->options->once || daemon->exit_code != EXIT_GOOD)
@@ -243,6 +266,7 @@ static void clean_up_rules(struct daemon *daemon)
 static void close_everything(struct daemon *daemon)
 {
 	control_close(daemon->control);
+	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_free(daemon->ambassadors[i]);
 	free(daemon->ambassadors);
@@ -252,6 +276,7 @@ static void close_everything(struct daemon *daemon)
 	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
 	uv_close((uv_handle_t *)&daemon->hangup, NULL);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT); /* the closing callbacks */
+	keeper_free(daemon->keeper);
 	uv_loop_close(&daemon->loop);
 	config_free(daemon->config);
 	state_close(daemon->state);
@@ -268,6 +293,8 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	daemon.catalog = catalog_new(&daemon.loop);
 	daemon.state = state_open(options->state, options->dry_run);
 	state_retain(daemon.state, config, false);
+	daemon.keeper =
+		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
 	code = create_ambassadors(&daemon, &err);
 	if (code < 0)
 		daemon.exit_code = EXIT_CONFIG;

@@ -88,6 +88,19 @@ static const struct endpoints *without_mass_loss(struct link *link, const struct
 	return endpoints;
 }
 
+/*
+ * Before the first answer. What the kernel holds is what came last; where it holds nothing, as after the machine was
+ * started anew, what a former process knew. With a reference.
+ */
+static const struct endpoints *without_answer(const struct link *link)
+{
+	const struct endpoints *remembered = link_remembered(link);
+
+	if (link->installed)
+		return endpoints_ref(link->plan.endpoints);
+	return remembered ? endpoints_ref(remembered) : endpoints_none();
+}
+
 const struct endpoints *link_endpoints(struct link *link)
 {
 	const struct endpoints *answer = link_answer(link);
@@ -95,9 +108,10 @@ const struct endpoints *link_endpoints(struct link *link)
 	link->keeping = is_to_keep(link, answer);
 	if (answer && !link->keeping)
 		return without_mass_loss(link, answer);
-	if (answer)
-		link->loss = (struct loss){0}; /* on_empty decides */
-	return link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
+	if (!answer)
+		return without_answer(link);
+	link->loss = (struct loss){0}; /* on_empty decides */
+	return endpoints_ref(link->plan.endpoints);
 }
 
 /* What was read from the kernel has the weights by hand in it already, as far as it can have them. */
@@ -117,6 +131,18 @@ const struct endpoints *link_weighed(const struct link *link, const struct endpo
 const struct endpoints *link_answer(const struct link *link)
 {
 	return link->subscription.service ? service_endpoints(link->subscription.service) : NULL;
+}
+
+const struct endpoints *link_remembered(const struct link *link)
+{
+	return link->subscription.service ? service_remembered(link->subscription.service) : NULL;
+}
+
+bool link_has_remembered(const struct link *link)
+{
+	const struct endpoints *remembered = link_remembered(link);
+
+	return link->installed && remembered && link->plan.endpoints == remembered;
 }
 
 uint32_t link_held_seconds(const struct link *link)

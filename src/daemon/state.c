@@ -60,6 +60,16 @@ void state_close(struct state *state)
 	free(state);
 }
 
+const char *state_path(const struct state *state)
+{
+	return state->path;
+}
+
+bool state_was_asked(const struct state *state)
+{
+	return state->asked;
+}
+
 const struct overrides *state_overrides(const struct state *state)
 {
 	return &state->overrides;

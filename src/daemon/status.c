@@ -4,7 +4,9 @@
 #include <cJSON.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/age.h"
 #include "daemon/overrides.h"
 
 struct writer {
@@ -48,6 +50,7 @@ static const char *endpoint_state(enum standing standing)
 }
 
 #define REASON_TEXT 256
+#define LINK_REASON_TEXT 768
 
 /* The priority that serves. */
 static unsigned int best_priority(const struct link_status *status)
@@ -221,28 +224,51 @@ static const char *empty_reason(const struct link_status *status)
 	return status->answer->count ? "the kernel does not have its endpoints yet" : "the registry names no endpoint";
 }
 
-/* Why it is empty, stale, or not in the kernel; NULL: there is nothing to explain. */
-static const char *link_reason(const struct link_status *status, char buffer[REASON_TEXT])
+/* How long ago the registry named the endpoints, seconds; the clock may have been set since. */
+static double age_of(const struct link_status *status)
 {
-	if (status->error)
-		return status->error;
-	if (!status->serving)
-		return empty_reason(status);
-	if (status->keeping)
-		return "the registry names no endpoint; the last known ones stay";
-	if (!status->loss->held)
-		return NULL;
-	snprintf(buffer, REASON_TEXT,
+	double age = difftime(time(NULL), (time_t)status->seen);
+
+	return age > 0 ? age : 0;
+}
+
+static const char *loss_reason(const struct link_status *status, char buffer[LINK_REASON_TEXT])
+{
+	snprintf(buffer, LINK_REASON_TEXT,
 		 "the registry names %u endpoint%s where there were %u; the %u that it lost stay for %u s more",
 		 status->loss->left, status->loss->left == 1 ? "" : "s", status->loss->before, status->loss->held,
 		 status->held_seconds);
 	return buffer;
 }
 
+static const char *remembered_reason(const struct link_status *status, char buffer[LINK_REASON_TEXT])
+{
+	char age[AGE_TEXT];
+
+	snprintf(buffer, LINK_REASON_TEXT,
+		 "%s; the endpoints are from the state file, as the registry named them %s ago",
+		 status->error ? status->error : "the registry has not answered yet", age_text(age_of(status), age));
+	return buffer;
+}
+
+/* Why it is empty, stale, or not in the kernel; NULL: there is nothing to explain. */
+static const char *link_reason(const struct link_status *status, char buffer[LINK_REASON_TEXT])
+{
+	if (status->remembered && status->serving)
+		return remembered_reason(status, buffer);
+	if (status->error)
+		return status->error;
+	if (!status->serving)
+		return empty_reason(status);
+	if (status->keeping)
+		return "the registry names no endpoint; the last known ones stay";
+	return status->loss->held ? loss_reason(status, buffer) : NULL;
+}
+
 static cJSON *describe_link(const struct link_status *status)
 {
 	cJSON *object = cJSON_CreateObject(), *endpoints;
-	char text[LISTEN_TEXT], buffer[REASON_TEXT];
+	char text[LISTEN_TEXT], buffer[LINK_REASON_TEXT];
 	const char *reason = link_reason(status, buffer);
 
 	cJSON_AddStringToObject(object, "name", status->conf->name);
@@ -255,6 +281,8 @@ static cJSON *describe_link(const struct link_status *status)
 	cJSON_AddStringToObject(object, "state", link_state(status));
 	if (reason)
 		cJSON_AddStringToObject(object, "reason", reason);
+	if (status->seen)
+		cJSON_AddNumberToObject(object, "endpoints_age_seconds", age_of(status));
 	cJSON_AddBoolToObject(object, "installed", status->installed);
 	cJSON_AddNumberToObject(object, "slots", status->slots);
 	endpoints = cJSON_AddArrayToObject(object, "endpoints");

@@ -396,7 +396,7 @@ def test_without_a_state_file(web, state):
         daemon = web.start("--link", "9000=web", state=False, prefix=["unshare", "-m", "sh", "-c", hide, "sh"])
     for endpoint in ("b1", "b2"):
         assert "as long as this nuncio runs" in daemon.ask("drain", "web", endpoint)
-    assert daemon.log().count("/var/lib/nuncio/state.json") == (state == "default")
+    assert daemon.log().count("/var/lib/nuncio/state.json:") == (state == "default")
     assert spread(web) == {"b3": 300}
     daemon.stop()
     web.start("--link", "9000=web", "--state", "none")

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* How long something lasts, for people. */
+#ifndef NUNCIO_BASE_AGE_H
+#define NUNCIO_BASE_AGE_H
+
+#define AGE_TEXT 32
+
+/* "45 s", "12 min", "3 h" or "5 days", from seconds; returns the buffer. */
+const char *age_text(double seconds, char buffer[AGE_TEXT]);
+
+#endif
