@@ -26,7 +26,7 @@ struct catalog;
 struct service;
 
 struct catalog *catalog_new(uv_loop_t *loop);
-/* Every subscription must have ended. Sources close over the next turns of the loop. */
+/* Every subscription must have ended. It and its sources close over the next turns of the loop. */
 void catalog_free(struct catalog *catalog);
 
 /*
@@ -41,7 +41,7 @@ uint64_t catalog_changes(const struct catalog *catalog);
 
 /*
  * A link's interest in a service, embedded in the link. `changed` is called after each answer that changed the
- * service's endpoints or its staleness, and never from within catalog_subscribe().
+ * service's endpoints, and never from within catalog_subscribe().
  */
 struct subscription {
 	void (*changed)(struct subscription *subscription);
@@ -61,7 +61,7 @@ const char *service_error(const struct service *service);		   /* NULL: the last 
 const char *service_revision(const struct service *service);		   /* of the endpoints; "": none yet */
 /* When the registry named its endpoints last, remembered ones included, in seconds since 1970; 0: it does now. */
 int64_t service_seen(const struct service *service);
-uint64_t service_received(const struct service *service); /* uv_hrtime() of the event behind the last answer */
+uint64_t service_received(const struct service *service); /* uv_hrtime() of the event behind its endpoints */
 
 /* Is there a service of which neither endpoints nor an error has come yet? */
 bool catalog_is_waiting(const struct catalog *catalog);

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "catalog/troubles.h"
 #include "discovery/source.h"
 
 struct registry;
@@ -19,7 +20,7 @@ struct service {
 	const struct endpoints *endpoints;  /* of the last good answer */
 	const struct endpoints *remembered; /* before the first one: what a former process knew */
 	int64_t seen;			    /* service_seen() */
-	char *error;
+	struct trouble *trouble;	    /* the last answer was an error */
 	char *revision;
 	uint64_t received;
 	uint32_t skipped;
@@ -35,13 +36,13 @@ struct registry {
 	struct service *services;
 	const struct service *last; /* the last one answered for; NULL when there is none */
 	uint64_t last_success;	    /* uv_hrtime(); 0: never */
-	/* What was logged last of failing and of recovering: the same trouble of 10,000 services is one line. */
-	char *logged_error, *logged_recovery;
+	struct troubles troubles;
 	UT_hash_handle hh;
 };
 
 struct catalog {
 	uv_loop_t *loop;
+	uv_timer_t tell; /* until what is wrong is told */
 	struct registry *registries;
 	const struct known *known; /* what services begin with */
 	uint64_t changes;
@@ -52,6 +53,8 @@ struct catalog *catalog_new(uv_loop_t *loop)
 	struct catalog *catalog = xcalloc(1, sizeof(*catalog));
 
 	catalog->loop = loop;
+	uv_timer_init(loop, &catalog->tell);
+	catalog->tell.data = catalog;
 	return catalog;
 }
 
@@ -63,54 +66,54 @@ static void notify(struct service *service)
 		subscription->changed(subscription);
 }
 
-static bool is_news(char **logged, char **opposite, const char *text)
+static void on_tell(uv_timer_t *timer)
 {
-	bool news = text_replace(logged, text);
+	const struct catalog *catalog = timer->data;
 
-	text_replace(opposite, NULL);
-	return news;
+	for (struct registry *registry = catalog->registries; registry; registry = registry->hh.next)
+		troubles_tell(&registry->troubles);
 }
 
+static void leave_trouble(struct service *service, bool recovered)
+{
+	struct registry *registry = service->registry;
+
+	if (service->trouble)
+		troubles_leave(&registry->troubles, service->trouble, recovered, registry->conf.uri);
+	service->trouble = NULL;
+}
+
+/* For the links, nothing changes. */
 static void take_error(struct service *service, const struct answer *answer)
 {
 	struct registry *registry = service->registry;
-	enum log_level level = is_news(&registry->logged_error, &registry->logged_recovery, answer->text)
-				       ? LOG_LEVEL_WARNING
-				       : LOG_LEVEL_DEBUG;
+	struct trouble *former = service->trouble;
 
-	log_write(level, "service %s: %s; %s", service->name, answer->text,
-		  service->endpoints ? "its last known endpoints stay" : "what the kernel holds stays");
-	text_replace(&service->error, answer->text);
+	log_debug("service %s: %s", service->name, answer->text);
+	service->trouble = troubles_enter(&registry->troubles, answer->text, service->name,
+					  service->endpoints || service->remembered);
+	if (former)
+		troubles_leave(&registry->troubles, former, false, registry->conf.uri);
+	if (!uv_is_active((uv_handle_t *)&registry->catalog->tell))
+		uv_timer_start(&registry->catalog->tell, on_tell, TROUBLES_WAIT_MS, 0);
 	if (service->endpoints && !service->seen)
 		service->seen = time(NULL);
-}
-
-static void log_recovery(const struct service *service)
-{
-	struct registry *registry = service->registry;
-	enum log_level level = is_news(&registry->logged_recovery, &registry->logged_error, service->error)
-				       ? LOG_LEVEL_NOTICE
-				       : LOG_LEVEL_DEBUG;
-
-	log_write(level, "service %s: its registry answers again", service->name);
 }
 
 /* Did it change anything for the links? */
 static bool take_endpoints(struct service *service, const struct answer *answer)
 {
-	bool recovered = service->error != NULL;
 	bool same = service->endpoints && endpoints_equal(service->endpoints, answer->endpoints);
 
-	if (recovered)
-		log_recovery(service);
-	text_replace(&service->error, NULL);
+	leave_trouble(service, true);
 	text_replace(&service->revision, answer->revision);
 	service->skipped = answer->skipped;
 	service->seen = 0;
 	service->registry->last_success = uv_hrtime();
 	if (same)
-		return recovered;
+		return false;
 	service->registry->catalog->changes++;
+	service->received = answer->received;
 	endpoints_unref(service->remembered);
 	service->remembered = NULL;
 	endpoints_unref(service->endpoints);
@@ -122,18 +125,14 @@ static void on_answer(void *context, const struct answer *answer)
 {
 	struct registry *registry = context;
 	struct service *service;
-	bool changed = true;
 
 	HASH_FIND_STR(registry->services, answer->service, service);
 	if (!service)
 		return;
 	registry->last = service;
-	service->received = answer->received;
-	if (answer->endpoints)
-		changed = take_endpoints(service, answer);
-	else
+	if (!answer->endpoints)
 		take_error(service, answer);
-	if (changed)
+	else if (take_endpoints(service, answer))
 		notify(service);
 }
 
@@ -142,8 +141,6 @@ static void free_registry(struct registry *registry)
 	source_close(registry->source);
 	registry_clear(&registry->conf);
 	free(registry->identity);
-	free(registry->logged_error);
-	free(registry->logged_recovery);
 	free(registry);
 }
 
@@ -219,10 +216,10 @@ int catalog_subscribe(struct catalog *catalog, const struct registry_conf *regis
 
 static void free_service(struct service *service)
 {
+	leave_trouble(service, false);
 	endpoints_unref(service->endpoints);
 	endpoints_unref(service->remembered);
 	free(service->name);
-	free(service->error);
 	free(service->revision);
 	free(service);
 }
@@ -285,9 +282,14 @@ uint64_t catalog_changes(const struct catalog *catalog)
 	return catalog->changes;
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
 void catalog_free(struct catalog *catalog)
 {
-	free(catalog);
+	uv_close((uv_handle_t *)&catalog->tell, on_closed);
 }
 
 const struct endpoints *service_endpoints(const struct service *service)
@@ -307,7 +309,7 @@ int64_t service_seen(const struct service *service)
 
 const char *service_error(const struct service *service)
 {
-	return service->error;
+	return service->trouble ? service->trouble->text : NULL;
 }
 
 const char *service_revision(const struct service *service)
@@ -324,7 +326,7 @@ bool catalog_is_waiting(const struct catalog *catalog)
 {
 	for (const struct registry *registry = catalog->registries; registry; registry = registry->hh.next)
 		for (const struct service *service = registry->services; service; service = service->hh.next)
-			if (!service->endpoints && !service->error)
+			if (!service->endpoints && !service->trouble)
 				return true;
 	return false;
 }
@@ -345,7 +347,7 @@ static struct registry_status describe(const struct registry *registry)
 	for (const struct service *service = registry->services; service; service = service->hh.next) {
 		status.skipped += service->skipped;
 		if (!status.error)
-			status.error = service->error;
+			status.error = service_error(service);
 	}
 	status.connected = registry->last && !status.error;
 	if (source_status(registry->source, &source)) {

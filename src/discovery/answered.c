@@ -15,12 +15,22 @@ bool answered_endpoints(struct answered *last, const struct endpoints *endpoints
 		last->endpoints = endpoints_ref(endpoints);
 	}
 	text_replace(&last->error, NULL);
+	last->outage = false;
 	last->skipped = skipped;
 	return news;
 }
 
 bool answered_error(struct answered *last, const char *text)
 {
+	last->outage = false;
+	return text_replace(&last->error, text);
+}
+
+bool answered_outage(struct answered *last, const char *text)
+{
+	if (last->outage)
+		return false;
+	last->outage = true;
 	return text_replace(&last->error, text);
 }
 

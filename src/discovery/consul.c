@@ -64,6 +64,15 @@ static void answer_error(struct service *service, const char *reason)
 	free(text);
 }
 
+static void answer_outage(struct service *service, const char *reason)
+{
+	char *text = xasprintf("registry %s: %s", service->source->conf->uri, reason);
+
+	if (answered_outage(&service->answered, text))
+		give(service, (struct answer){.text = service->answered.error});
+	free(text);
+}
+
 static void log_reports(struct service *service, const struct consul_view *view)
 {
 	if (service->reported == view->digest)
@@ -178,8 +187,7 @@ static void on_answered(void *context, const struct consul_result *result)
 }
 
 /*
- * One that was answered and then is lost, as when the agent is restarted, is asked again before anything is said. Of an
- * outage only the first reason goes to the service, the status has the latest one.
+ * One that was answered and then is lost, as when the agent is restarted, is asked again before anything is said.
  */
 static void on_failed(void *context, uint32_t failures, const char *reason)
 {
@@ -189,8 +197,7 @@ static void on_failed(void *context, uint32_t failures, const char *reason)
 	if (service->well && failures == 1)
 		return;
 	service->well = false;
-	if (!service->error)
-		answer_error(service, reason);
+	answer_outage(service, reason);
 	text_replace(&service->error, reason);
 }
 

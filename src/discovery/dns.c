@@ -27,6 +27,7 @@ struct dns_service {
 	struct dns_lookup *lookup; /* NULL: between two */
 	struct dns_set set;
 	uint32_t failures, empties; /* in a row */
+	char *error;		    /* of the last one, where that failed */
 	struct answered answered;
 	uint64_t reported; /* records.digest of the reports that were logged last */
 	UT_hash_handle hh;
@@ -96,8 +97,10 @@ static uint64_t take_failure(struct dns_service *service, const char *text)
 
 	service->empties = 0;
 	service->failures++;
-	answer_error(service, sentence);
-	free(sentence);
+	free(service->error);
+	service->error = sentence;
+	if (answered_outage(&service->answered, sentence))
+		give(service, (struct answer){.text = service->answered.error});
 	return backoff_ms(service->failures, random_number());
 }
 
@@ -255,6 +258,7 @@ static void drop(struct dns_source *source, struct dns_service *service)
 	dns_lookup_cancel(service->lookup);
 	dns_set_clear(&service->set);
 	answered_clear(&service->answered);
+	free(service->error);
 	uv_close((uv_handle_t *)&service->timer, on_service_closed);
 }
 
@@ -274,8 +278,10 @@ static void dns_status(const struct source *base, struct source_status *ret)
 
 	ret->connected = source->alive != 0;
 	for (const struct dns_service *service = source->services; service; service = service->hh.next)
-		if (service->failures)
+		if (service->failures) {
 			ret->connected = false;
+			ret->error = service->error;
+		}
 	ret->revision = source->revision;
 	ret->alive = source->alive;
 }

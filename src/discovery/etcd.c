@@ -62,6 +62,12 @@ static void answer_error(const struct etcd_source *source, struct etcd_service *
 		give(source, service, (struct answer){.text = service->answered.error});
 }
 
+static void answer_outage(const struct etcd_source *source, struct etcd_service *service)
+{
+	if (answered_outage(&service->answered, source->error))
+		give(source, service, (struct answer){.text = service->answered.error});
+}
+
 static void log_reports(const struct etcd_view *view)
 {
 	for (uint32_t i = 0; i < view->n_reports && i < ETCD_REPORTS; i++)
@@ -140,10 +146,7 @@ static char *failure_text(const struct etcd_source *source)
 	return text;
 }
 
-/*
- * Services are told the first reason of an outage only: the members fall one by one, and each would be another reason.
- * The status has the latest one.
- */
+/* The members fall one by one: the first sentence is the services', the status has the latest. */
 static void note_failure(struct etcd_source *source)
 {
 	bool first = !source->error;
@@ -152,10 +155,8 @@ static void note_failure(struct etcd_source *source)
 	if (text_replace(&source->error, text) && !first)
 		log_info("%s", source->error);
 	free(text);
-	if (!first)
-		return;
 	for (struct etcd_service *service = NULL; (service = etcd_keys_next(source->keys, service));)
-		answer_error(source, service, source->error);
+		answer_outage(source, service);
 }
 
 /* The session's events */
@@ -371,7 +372,7 @@ static void etcd_watch(struct source *base, const char *name)
 	struct etcd_service *service = etcd_keys_watch(source->keys, name);
 
 	if (source->error)
-		answer_error(source, service, source->error);
+		answer_outage(source, service);
 	/* Many services come in one turn of the loop; and while a failure is waited out they are with the next try. */
 	if (!uv_is_active((uv_handle_t *)&source->timer))
 		begin_later(source, 0);

@@ -260,5 +260,6 @@ def test_resolv_conf_is_read_again(web, server):
 def test_a_service_that_is_no_name(lab, server):
     server.start()
     daemon = start(lab, server, "9000=web..test,name=bad", "9001=web.test:0,name=worse")
-    assert "is not a name in DNS" in daemon.log() and "1-65535" in daemon.log()
+    daemon.wait_for_log("is not a name in DNS")
+    daemon.wait_for_log("1-65535")
     assert not registry(daemon)["connected"] and "web" in registry(daemon)["error"]
