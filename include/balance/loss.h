@@ -9,8 +9,7 @@
  * for lost ones, so that a service that moves, at once or one by one, is no loss.
  *
  * Endpoints of weight 0, in the registry or by hand, do not count where they go, and are there where they are named:
- * that is the operator's wish. An answer without endpoints is not for this file: it is empty, and on_empty says what
- * that means.
+ * that is the operator's wish. Whether an answer without endpoints is a mass loss is for the caller to know.
  */
 #ifndef NUNCIO_BALANCE_LOSS_H
 #define NUNCIO_BALANCE_LOSS_H
@@ -33,7 +32,7 @@ struct loss {
 /*
  * The endpoints that a link is to have, with a reference: the answer's, and while a mass loss is held, those of
  * `current` that it does not name. `current` is what the link has now, held ones included, and `weighed` the same with
- * the weights that count (plan.h); `answer` has endpoints.
+ * the weights that count (plan.h).
  * It may be asked again with the same answer. Once the time is over, call loss_settle() when the link has them.
  */
 const struct endpoints *loss_apply(struct loss *loss, const struct link_conf *conf, const struct endpoints *current,

@@ -55,7 +55,9 @@ int catalog_subscribe(struct catalog *catalog, const struct registry_conf *regis
 void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscription);
 
 /* What is known of a service. Borrowed; good until the next turn of the loop. */
-const struct endpoints *service_endpoints(const struct service *service);  /* NULL: no good answer yet */
+const struct endpoints *service_endpoints(const struct service *service); /* NULL: no good answer yet */
+/* What is missing in them was not seen to go: see struct answer. */
+bool service_is_afresh(const struct service *service);
 const struct endpoints *service_remembered(const struct service *service); /* NULL: none, or an answer came */
 const char *service_error(const struct service *service);		   /* NULL: the last answer was good */
 const char *service_revision(const struct service *service);		   /* of the endpoints; "": none yet */

@@ -31,6 +31,7 @@ struct consul_result {
 	uint64_t index;
 	uint64_t age_ms; /* since the server that answered heard of the leader; 0 where that answered itself */
 	bool filtered;	 /* ACLs left instances out */
+	bool afresh;	 /* it is the first one, or the first after a failure, or its index went back */
 	/* What there is; the callee may take it over and leave a zeroed one. NULL: the same as in the last one. */
 	struct consul_list *list;
 };

@@ -23,7 +23,10 @@ struct answer {
 	const char *text;     /* one sentence with place and remedy for an error; else NULL */
 	const char *revision; /* the registry's own name for this state, for people; never NULL */
 	uint32_t skipped;     /* records that were left out as unusable; each was logged by the source, once */
-	uint64_t received;    /* uv_hrtime() when the event behind this answer was first seen */
+	/* What is missing in these endpoints was not seen to go: they come of a first read, after a failure, or of
+	 * other data than before, as after a restore. */
+	bool afresh;
+	uint64_t received; /* uv_hrtime() when the event behind this answer was first seen */
 };
 
 /* Called from the event loop, or from source_watch() itself. Must not call back into the source. */

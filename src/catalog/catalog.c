@@ -19,6 +19,7 @@ struct service {
 	struct registry *registry;
 	const struct endpoints *endpoints;  /* of the last good answer */
 	const struct endpoints *remembered; /* before the first one: what a former process knew */
+	bool afresh;			    /* service_is_afresh() */
 	int64_t seen;			    /* service_seen() */
 	struct trouble *trouble;	    /* the last answer was an error */
 	char *revision;
@@ -114,6 +115,7 @@ static bool take_endpoints(struct service *service, const struct answer *answer)
 		return false;
 	service->registry->catalog->changes++;
 	service->received = answer->received;
+	service->afresh = answer->afresh;
 	endpoints_unref(service->remembered);
 	service->remembered = NULL;
 	endpoints_unref(service->endpoints);
@@ -295,6 +297,11 @@ void catalog_free(struct catalog *catalog)
 const struct endpoints *service_endpoints(const struct service *service)
 {
 	return service->endpoints;
+}
+
+bool service_is_afresh(const struct service *service)
+{
+	return service->afresh;
 }
 
 const struct endpoints *service_remembered(const struct service *service)

@@ -21,6 +21,8 @@ static bool is_to_keep(struct link *link, const struct endpoints *answer)
 		log_warning(
 			"link %s: the registry names no endpoint any more; the last known ones stay (on_empty=keep)",
 			link->conf->name);
+	if (link->keeping && answer && answer->count)
+		log_notice("link %s: the registry names endpoints again", link->conf->name);
 	return keep;
 }
 
@@ -58,22 +60,26 @@ static void note_loss(const struct link *link, uint32_t held_before, const struc
 		if (!held_before)
 			log_loss(link, left_ms);
 		ambassador_hold_for(link->ambassador, left_ms);
-	} else if (held_before && !answer->count) {
-		log_notice("link %s: the registry names no endpoint any more; the %u that were held go (on_empty)",
-			   link->conf->name, held_before);
 	} else if (held_before && loss->held_since_ms) {
 		log_warning("link %s: loss_hold is over; the %u endpoints that were held go", link->conf->name,
 			    held_before);
+	} else if (held_before && !answer->count) {
+		log_notice("link %s: the registry names no endpoint any more; the %u that were held go (on_empty)",
+			   link->conf->name, held_before);
 	} else if (held_before) {
 		log_notice("link %s: the registry names enough endpoints again; none is held any more",
 			   link->conf->name);
 	}
 }
 
-/* With a reference. */
+/*
+ * With a reference. Where all went while the registry was watched, somebody meant it, and on_empty says what to do. But
+ * where they are not there after an outage or a restore, it may be the registry that lost them.
+ */
 static const struct endpoints *without_mass_loss(struct link *link, const struct endpoints *answer)
 {
-	bool applies = answer->count && !link->ambassador->options.once && has_service_before(link);
+	bool applies = (answer->count || service_is_afresh(link->subscription.service)) &&
+		       !link->ambassador->options.once && has_service_before(link);
 	uint32_t held_before = link->loss.held;
 	const struct endpoints *endpoints;
 

@@ -85,6 +85,7 @@ static void take_body(struct consul_query *query, const struct http_answer *answ
 	struct consul_list list = {0};
 	struct error err;
 
+	result.afresh = !query->known || result.index < query->index;
 	if (query->known && digest == query->digest && result.filtered == query->filtered) {
 		tell(query, &result);
 		return;

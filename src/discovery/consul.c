@@ -23,6 +23,7 @@ struct service {
 	struct answered answered;
 	uint64_t reported; /* digest of the reports that were logged last */
 	bool well;	   /* its last question was answered, or only the last one was not */
+	bool afresh;	   /* so was the last list */
 	bool filtered;	   /* ACLs leave instances out, which was logged */
 	char *error;	   /* what is wrong with its questions; NULL while all is well */
 	char index[INDEX_TEXT];
@@ -51,6 +52,7 @@ static void give(const struct service *service, struct answer answer)
 
 	answer.service = service->name;
 	answer.revision = service->index;
+	answer.afresh = service->afresh;
 	answer.received = uv_hrtime();
 	source->answer(source->context, &answer);
 }
@@ -183,6 +185,7 @@ static void on_answered(void *context, const struct consul_result *result)
 	consul_list_clear(&service->list);
 	service->list = *result->list;
 	*result->list = (struct consul_list){0};
+	service->afresh = result->afresh;
 	answer_list(service);
 }
 

@@ -52,6 +52,7 @@ static void give(const struct etcd_source *source, const struct etcd_service *se
 {
 	answer.service = service->name;
 	answer.revision = source->revision_text;
+	answer.afresh = !source->watching;
 	answer.received = source->alive ? source->alive : uv_hrtime();
 	source->answer(source->context, &answer);
 }

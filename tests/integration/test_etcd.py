@@ -232,9 +232,9 @@ def test_compaction_while_it_is_cut_off(web, cluster):
 
 @pytest.mark.parametrize("left", [0, 2], ids=["empty", "half"])
 def test_lost_data_are_what_they_are(web, cluster, left):
-    """It comes back with less, or with nothing. That is what it says, and on_empty decides what it means."""
+    """It comes back with less, or with nothing. After loss_hold that is what it says, and on_empty what it means."""
     member = cluster.members[0]
-    daemon = start(web, cluster, links=("--link", "9000=web", "--link", "9001=web,name=kept,on_empty=keep"))
+    daemon = start(web, cluster, links=("--link", "9000=web,loss_hold=1s", "--link", "9001=web,name=kept,on_empty=keep"))
     wait_for(daemon, {"b1", "b2", "b3"})
     member.kill()
     wait_for_registry(daemon, False)
