@@ -30,10 +30,11 @@ struct catalog *catalog_new(uv_loop_t *loop);
 void catalog_free(struct catalog *catalog);
 
 /*
- * What was known of services when a former process ended. Those that come from now on begin with it, until their first
- * good answer. Borrowed; NULL ends it.
+ * Services that come from now on and have no answer at once begin with what a former process knew, until their first
+ * good answer. It is asked for when the first of them needs it; NULL ends that.
  */
-void catalog_begin_with(struct catalog *catalog, const struct known *known);
+typedef const struct known *(*catalog_known_fn)(void *context);
+void catalog_begin_with(struct catalog *catalog, catalog_known_fn known, void *context);
 
 /* What is known now, for the next process; and a number that another one is whenever that changed. */
 void catalog_list_known(const struct catalog *catalog, struct known *ret);

@@ -21,14 +21,15 @@
 
 struct keeper;
 
-/*
- * Reads PATH.endpoints; one that cannot be used is said in the log and set aside as PATH.endpoints.broken, or, with
- * `dry_run`, only said. NULL: nothing is kept. `asked`: it matters where it cannot be written.
- */
+/* `asked`: it matters where it cannot be written. A NULL path: nothing is kept, and the keeper is NULL. */
 struct keeper *keeper_open(uv_loop_t *loop, const char *path, bool asked, bool dry_run);
 
-/* What was read; until keeper_begun(), which says how many links began with it, or nothing where there are none. */
-const struct known *keeper_known(const struct keeper *keeper);
+/*
+ * What the file says, as a catalog_known_fn; it is read when it is asked for first. One that cannot be used is said in
+ * the log and set aside as PATH.endpoints.broken, or, with `dry_run`, only said. It is there until keeper_begun(),
+ * which tells how many links began with it, where any did.
+ */
+const struct known *keeper_known(void *keeper);
 void keeper_begun(struct keeper *keeper, uint32_t links);
 
 /* To be called once per turn of the loop: has something to be written? Cheap where nothing has changed. */

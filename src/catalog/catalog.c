@@ -45,7 +45,8 @@ struct catalog {
 	uv_loop_t *loop;
 	uv_timer_t tell; /* until what is wrong is told */
 	struct registry *registries;
-	const struct known *known; /* what services begin with */
+	catalog_known_fn known; /* what services begin with */
+	void *known_context;
 	uint64_t changes;
 };
 
@@ -84,6 +85,23 @@ static void leave_trouble(struct service *service, bool recovered)
 	service->trouble = NULL;
 }
 
+/* Before its first good answer, and where that is not there at once. */
+static void remember(struct service *service)
+{
+	const struct registry *registry = service->registry;
+	const struct catalog *catalog = registry->catalog;
+	const struct known_service *known;
+
+	if (!catalog->known || service->endpoints || service->remembered)
+		return;
+	known = known_find(catalog->known(catalog->known_context), registry->conf.uri, service->name);
+	if (!known)
+		return;
+	service->remembered = endpoints_ref(known->endpoints);
+	service->seen = known->seen;
+	text_replace(&service->revision, known->revision);
+}
+
 /* For the links, nothing changes. */
 static void take_error(struct service *service, const struct answer *answer)
 {
@@ -91,6 +109,7 @@ static void take_error(struct service *service, const struct answer *answer)
 	struct trouble *former = service->trouble;
 
 	log_debug("service %s: %s", service->name, answer->text);
+	remember(service);
 	service->trouble = troubles_enter(&registry->troubles, answer->text, service->name,
 					  service->endpoints || service->remembered);
 	if (former)
@@ -172,20 +191,6 @@ static int find_registry(struct catalog *catalog, const struct registry_conf *co
 	return 0;
 }
 
-static void remember(struct service *service)
-{
-	const struct registry *registry = service->registry;
-	const struct known_service *known = NULL;
-
-	if (registry->catalog->known)
-		known = known_find(registry->catalog->known, registry->conf.uri, service->name);
-	if (!known)
-		return;
-	service->remembered = endpoints_ref(known->endpoints);
-	service->seen = known->seen;
-	text_replace(&service->revision, known->revision);
-}
-
 static struct service *find_service(struct registry *registry, const char *name)
 {
 	struct service *service;
@@ -197,9 +202,9 @@ static struct service *find_service(struct registry *registry, const char *name)
 	service->name = xstrdup(name);
 	service->registry = registry;
 	service->revision = xstrdup("");
-	remember(service);
 	HASH_ADD_KEYPTR(hh, registry->services, service->name, strlen(service->name), service);
 	source_watch(registry->source, name);
+	remember(service);
 	return service;
 }
 
@@ -250,9 +255,10 @@ void catalog_unsubscribe(struct catalog *catalog, struct subscription *subscript
 	}
 }
 
-void catalog_begin_with(struct catalog *catalog, const struct known *known)
+void catalog_begin_with(struct catalog *catalog, catalog_known_fn known, void *context)
 {
 	catalog->known = known;
+	catalog->known_context = context;
 }
 
 static void list_service(const struct service *service, struct known *known, int64_t now)

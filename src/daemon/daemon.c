@@ -53,12 +53,12 @@ static int create_ambassadors(struct daemon *daemon, struct error *err)
 	int code = 0;
 
 	daemon->ambassadors = xcalloc(config->n_ambassadors, sizeof(struct ambassador *));
-	catalog_begin_with(daemon->catalog, keeper_known(daemon->keeper));
+	catalog_begin_with(daemon->catalog, daemon->keeper ? keeper_known : NULL, daemon->keeper);
 	for (size_t i = 0; code == 0 && i < config->n_ambassadors; i++) {
 		daemon->ambassadors[daemon->n_ambassadors++] = new_ambassador(daemon, &config->ambassadors[i]);
 		code = ambassador_configure(daemon->ambassadors[i], &config->ambassadors[i], err);
 	}
-	catalog_begin_with(daemon->catalog, NULL);
+	catalog_begin_with(daemon->catalog, NULL, NULL);
 	return code;
 }
 
@@ -198,8 +198,7 @@ static uint32_t count_remembering(const struct daemon *daemon)
 /* One that runs once, dry, or in vain may be there beside another one, whose file it is. */
 static bool is_keeping(const struct daemon *daemon)
 {
-	return daemon->started && daemon->exit_code == EXIT_GOOD && !daemon->options->once &&
-	       !daemon->options->dry_run;
+	return daemon->started && daemon->exit_code == EXIT_GOOD && !daemon->options->once && !daemon->options->dry_run;
 }
 
 /* Once per turn of the loop, when all events of the turn have been seen: everything that they changed goes together. */

@@ -14,8 +14,9 @@
 
 struct keeper {
 	char *path;
-	bool asked;	       /* the path was asked for */
-	char *trouble;	       /* why it was not written last, which was logged */
+	bool asked;    /* the path was asked for */
+	char *trouble; /* why it was not written last, which was logged */
+	bool dry_run, loaded;
 	struct known known;    /* what was read, until all have begun with it */
 	struct known last;     /* for the end */
 	uint64_t written;      /* catalog_changes() of what was written last */
@@ -38,12 +39,13 @@ struct keeper {
 
 /* Reading */
 
-static void load(struct keeper *keeper, bool dry_run)
+static void load(struct keeper *keeper)
 {
 	struct file_text file;
 	struct error err;
 	int code = file_read(keeper->path, &file, &err);
 
+	keeper->loaded = true;
 	keeper->own = file.stamp;
 	if (code == -ENOENT)
 		return;
@@ -52,7 +54,7 @@ static void load(struct keeper *keeper, bool dry_run)
 		free(file.text);
 	}
 	if (code < 0)
-		keep_file_set_aside(keeper->path, err.text, dry_run);
+		keep_file_set_aside(keeper->path, err.text, keeper->dry_run);
 }
 
 struct keeper *keeper_open(uv_loop_t *loop, const char *path, bool asked, bool dry_run)
@@ -64,16 +66,21 @@ struct keeper *keeper_open(uv_loop_t *loop, const char *path, bool asked, bool d
 	keeper = xcalloc(1, sizeof(*keeper));
 	keeper->path = xasprintf("%s.endpoints", path);
 	keeper->asked = asked;
+	keeper->dry_run = dry_run;
+	keeper->own = file_stamp(keeper->path);
 	keeper->wait_ms = KEEPER_WAIT_MS;
 	uv_timer_init(loop, &keeper->timer);
 	keeper->timer.data = keeper->work.data = keeper;
-	load(keeper, dry_run);
 	return keeper;
 }
 
-const struct known *keeper_known(const struct keeper *keeper)
+const struct known *keeper_known(void *context)
 {
-	return keeper ? &keeper->known : NULL;
+	struct keeper *keeper = context;
+
+	if (!keeper->loaded)
+		load(keeper);
+	return &keeper->known;
 }
 
 static int64_t oldest(const struct known *known)
