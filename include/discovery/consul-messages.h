@@ -83,15 +83,22 @@ uint64_t consul_next_index(uint64_t asked, uint64_t got);
 uint64_t consul_wait_max_ms(uint32_t wait_s);
 
 /*
- * A service that changes all the time is asked for CONSUL_BURST times in a row, then once in CONSUL_PACE_MS: Consul
- * answers at each change of its index, even where nothing that we see has changed.
+ * Consul answers at each change of its index, even where nothing that we see has changed, so a service that changes all
+ * the time would be asked for all the time. HashiCorp's advice is a burst of 2, then a question each 15 s: that is for
+ * clients to which a change is dear. To us it costs less than the question, and it matters when it comes: in an
+ * incident endpoints die. So there are CONSUL_BURST questions without a wait, as for a deployment; then one each
+ * CONSUL_PACE_MS; and after CONSUL_LONG_BURST, which is more than a minute of it, the advice holds, for what goes on so
+ * long is a fault, and then the load on Consul matters.
+ * https://developer.hashicorp.com/consul/api-docs/features/blocking
  */
 #define CONSUL_BURST 10
 #define CONSUL_PACE_MS 1000
+#define CONSUL_LONG_BURST 80
+#define CONSUL_LONG_PACE_MS 15000
 
 /* Zeroed to begin. Times in milliseconds of any clock that never goes back. */
 struct consul_pace {
-	uint64_t due; /* when a question would be due if they came at an even pace */
+	uint64_t due, long_due; /* when a question would be due if they came at an even pace */
 };
 
 /* Counts a question that is asked now, or as soon as may be; returns how long to wait before, milliseconds. */

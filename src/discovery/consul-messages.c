@@ -325,15 +325,23 @@ uint64_t consul_wait_max_ms(uint32_t wait_s)
 	return (uint64_t)wait_s * 1000 * 17 / 16;
 }
 
+/* Counts a question; returns how long it is to wait. */
+static uint64_t wait_for_pace(uint64_t *due, uint64_t burst, uint64_t pace_ms, uint64_t now)
+{
+	uint64_t wait, may_be_ahead = (burst - 1) * pace_ms;
+
+	if (*due < now)
+		*due = now;
+	/* Ahead of the even pace by so much; a burst may be ahead by a little less than its length. */
+	wait = *due - now;
+	*due += pace_ms;
+	return wait > may_be_ahead ? wait - may_be_ahead : 0;
+}
+
 uint64_t consul_pace(struct consul_pace *pace, uint64_t now)
 {
-	uint64_t wait;
+	uint64_t wait = wait_for_pace(&pace->due, CONSUL_BURST, CONSUL_PACE_MS, now);
+	uint64_t long_wait = wait_for_pace(&pace->long_due, CONSUL_LONG_BURST, CONSUL_LONG_PACE_MS, now);
 
-	if (pace->due < now)
-		pace->due = now;
-	/* Ahead of the even pace by so much; a burst may be ahead by a little less than its length. */
-	wait = pace->due - now;
-	wait = wait > (CONSUL_BURST - 1) * CONSUL_PACE_MS ? wait - (CONSUL_BURST - 1) * CONSUL_PACE_MS : 0;
-	pace->due += CONSUL_PACE_MS;
-	return wait;
+	return wait > long_wait ? wait : long_wait;
 }

@@ -262,11 +262,26 @@ static void questions_have_a_pace(void **state)
 	assert_int_equal(consul_pace(&pace, now), CONSUL_PACE_MS / 2);
 	/* Some time of rest is another burst, and no time is a longer one. */
 	for (int rests = 0; rests < 2; rests++) {
-		now += 1000 * 1000;
+		now += CONSUL_LONG_BURST * CONSUL_LONG_PACE_MS;
 		for (int i = 0; i < CONSUL_BURST; i++)
 			assert_int_equal(consul_pace(&pace, now), 0);
 		assert_int_equal(consul_pace(&pace, now), CONSUL_PACE_MS);
 	}
+}
+
+static void what_never_ends_is_asked_for_slowly(void **state)
+{
+	struct consul_pace pace = {0};
+	uint64_t now = 1000000, began = now;
+	int questions = 0;
+
+	(void)state;
+	/* Each answer is there at once. */
+	for (; now < began + 3600 * 1000; questions++)
+		now += consul_pace(&pace, now);
+	assert_in_range(questions, 3600 * 1000 / CONSUL_LONG_PACE_MS,
+			3600 * 1000 / CONSUL_LONG_PACE_MS + CONSUL_LONG_BURST + 1);
+	assert_int_equal(consul_pace(&pace, now), CONSUL_LONG_PACE_MS);
 }
 
 int main(void)
@@ -280,6 +295,7 @@ int main(void)
 		cmocka_unit_test(indices_are_not_trusted),
 		cmocka_unit_test(who_registers_is_told_of_tags_and_datacenter),
 		cmocka_unit_test(questions_have_a_pace),
+		cmocka_unit_test(what_never_ends_is_asked_for_slowly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
