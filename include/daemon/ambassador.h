@@ -57,6 +57,7 @@ int ambassador_cleanup(struct ambassador *ambassador, struct error *err);
 /* For status; everything is borrowed. */
 const char *ambassador_netns(const struct ambassador *ambassador); /* "" = the daemon's own */
 const char *ambassador_error(const struct ambassador *ambassador); /* NULL: all is well */
+bool ambassador_is_ready(const struct ambassador *ambassador);	   /* its namespace has its table */
 const struct ambassador_conf *ambassador_conf(const struct ambassador *ambassador);
 /* Is that what the configuration calls its namespace? NULL: any; /run/netns/NAME is NAME. */
 bool ambassador_is_in(const struct ambassador *ambassador, const char *netns);

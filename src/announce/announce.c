@@ -9,6 +9,7 @@
 #include "announce/check.h"
 #include "announce/command.h"
 #include "announce/registrar.h"
+#include "announce/supervised.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -27,6 +28,7 @@ struct announce {
 	struct registrar *registrar;   /* since it is */
 	struct check *check;	       /* NULL: none, or we end */
 	struct command *command;
+	struct supervised *supervised; /* NULL: nobody's */
 	uv_signal_t signals[ARRAY_SIZE(signals)];
 	uv_timer_t timer; /* of the withdrawal, then of the drain */
 
@@ -78,6 +80,7 @@ static void advance(struct announce *announce)
 static void end(struct announce *announce)
 {
 	announce->ending = true;
+	supervised_stopping(announce->supervised);
 	check_close(announce->check);
 	announce->check = NULL;
 	address_search_close(announce->search);
@@ -100,6 +103,7 @@ static void on_announced(void *context, const char *how)
 
 	announce->announced = true;
 	log_info("service %s: %s is announced, %s", announce->conf->service, ip_port_text(&announce->at, address), how);
+	supervised_status(announce->supervised, true, "%s is announced, %s", address, how);
 }
 
 static void on_withdrawn(void *context)
@@ -109,6 +113,8 @@ static void on_withdrawn(void *context)
 
 	if (announce->announced)
 		log_info("service %s: %s is withdrawn", announce->conf->service, ip_port_text(&announce->at, address));
+	if (announce->announced && announce->ending)
+		supervised_status(announce->supervised, false, "withdrawn");
 	announce->announced = false;
 	if (!announce->ending)
 		return;
@@ -127,6 +133,8 @@ static void on_health_changed(void *context, bool healthy, const char *reason)
 		log_write(announce->healthy ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "service %s: %s: %s",
 			  announce->conf->service, announce->healthy ? "unhealthy" : "not yet healthy", reason);
 	announce->healthy = healthy;
+	if (!healthy)
+		supervised_status(announce->supervised, false, "not announced: %s", reason);
 	registrar_want(announce->registrar, healthy);
 }
 
@@ -221,6 +229,7 @@ static bool start(struct announce *announce)
 static void close_everything(struct announce *announce)
 {
 	registrar_close(announce->registrar);
+	supervised_close(announce->supervised);
 	command_close(announce->command);
 	uv_close((uv_handle_t *)&announce->timer, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
@@ -237,6 +246,7 @@ int announce_run(const struct announce_conf *conf)
 	uv_timer_init(&announce.loop, &announce.timer);
 	announce.timer.data = &announce;
 	watch_signals(&announce);
+	announce.supervised = supervised_open(&announce.loop); /* before the command gets our environment */
 	if (start(&announce))
 		uv_run(&announce.loop, UV_RUN_DEFAULT);
 	close_everything(&announce);

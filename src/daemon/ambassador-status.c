@@ -23,6 +23,11 @@ const char *ambassador_error(const struct ambassador *ambassador)
 	return ambassador->error;
 }
 
+bool ambassador_is_ready(const struct ambassador *ambassador)
+{
+	return ambassador->announced_ready;
+}
+
 const struct ambassador_conf *ambassador_conf(const struct ambassador *ambassador)
 {
 	return ambassador->conf;

@@ -16,6 +16,7 @@
 #include "daemon/keeper.h"
 #include "daemon/requests.h"
 #include "daemon/state.h"
+#include "daemon/supervision.h"
 
 struct daemon {
 	const struct daemon_options *options;
@@ -29,6 +30,7 @@ struct daemon {
 	struct control *control;
 	struct state *state;
 	struct keeper *keeper;
+	struct supervision *supervision; /* NULL: nobody's */
 	bool started; /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
@@ -62,15 +64,19 @@ static int create_ambassadors(struct daemon *daemon, struct error *err)
 	return code;
 }
 
-static void on_request(void *context, const struct cJSON *request, FILE *out)
+static struct realm realm_of(const struct daemon *daemon)
 {
-	const struct daemon *daemon = context;
-	struct realm realm = {
+	return (struct realm){
 		.ambassadors = daemon->ambassadors,
 		.n_ambassadors = daemon->n_ambassadors,
 		.catalog = daemon->catalog,
 		.state = daemon->state,
 	};
+}
+
+static void on_request(void *context, const struct cJSON *request, FILE *out)
+{
+	struct realm realm = realm_of(context);
 
 	requests_answer(&realm, request, out);
 }
@@ -152,8 +158,10 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	struct error err;
 
 	(void)signal;
+	supervision_reloading(daemon->supervision);
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
 		log_error("reload: %s; the old configuration stays", err.text);
+		supervision_reload_failed(daemon->supervision, err.text);
 		return;
 	}
 	apply_config(daemon, config);
@@ -205,6 +213,7 @@ static bool is_keeping(const struct daemon *daemon)
 static void before_sleep(uv_prepare_t *handle)
 {
 	struct daemon *daemon = handle->data;
+	struct realm realm = realm_of(daemon);
 
 	/* Once is once: with all answers. */
 	if (daemon->options->once && !daemon->started && catalog_is_waiting(daemon->catalog))
@@ -213,6 +222,7 @@ static void before_sleep(uv_prepare_t *handle)
 		ambassador_reconcile(daemon->ambassadors[i]);
 	if (is_keeping(daemon))
 		keeper_look(daemon->keeper, daemon->catalog);
+	supervision_turn(daemon->supervision, &realm);
 	if (daemon->started)
 		return;
 	daemon->started = true;
@@ -227,6 +237,7 @@ static void on_end(uv_signal_t *handle, int number)
 {
 	struct daemon *daemon = handle->data;
 
+	supervision_stopping(daemon->supervision);
 	log_notice("%s: ending; the rules %s", number == SIGINT ? "SIGINT" : "SIGTERM",
 		   daemon->options->cleanup_on_exit ? "go" : "stay");
 	uv_stop(&daemon->loop);
@@ -270,6 +281,7 @@ static void close_everything(struct daemon *daemon)
 		ambassador_free(daemon->ambassadors[i]);
 	free(daemon->ambassadors);
 	catalog_free(daemon->catalog);
+	supervision_close(daemon->supervision);
 	uv_close((uv_handle_t *)&daemon->before_sleep, NULL);
 	uv_close((uv_handle_t *)&daemon->terminate, NULL);
 	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
@@ -290,6 +302,7 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	uv_loop_init(&daemon.loop);
 	open_handles(&daemon);
 	daemon.catalog = catalog_new(&daemon.loop);
+	daemon.supervision = options->once ? NULL : supervision_open(&daemon.loop);
 	daemon.state = state_open(options->state, options->dry_run);
 	state_retain(daemon.state, config, false);
 	daemon.keeper =
