@@ -3,6 +3,10 @@
 # Nothing here installs packages: scripts/install-deps does.
 PREFIX ?= /usr/local
 DESTDIR ?=
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 BUILD ?= build
 PYTEST ?= /usr/bin/python3 -m pytest
 FUZZ_SECONDS ?= 30
@@ -27,7 +31,9 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/t
 TESTS := tests/integration
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(sort $(wildcard tests/tools/*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/*.c)))
-MANUALS := $(wildcard doc/*.[1-8])
+MANUALS := $(patsubst doc/%.in,$(BUILD)/doc/%,$(sort $(wildcard doc/*.[1-8].in)))
+COMPLETIONS := $(BUILD)/doc/nuncio.bash $(BUILD)/doc/_nuncio
+UNITS := $(patsubst systemd/%.in,$(BUILD)/systemd/%,$(sort $(wildcard systemd/*.service.in)))
 
 all: $(BUILD)/nuncio
 
@@ -39,10 +45,12 @@ help:
 	@echo 'make sanitize    make check with AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan'
 	@echo 'make valgrind    integration tests of what goes to the kernel, the daemon under valgrind'
 	@echo 'make fuzz        each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
-	@echo 'make lint        format, include directions, clang-tidy, cppcheck, shellcheck'
+	@echo 'make lint        format, include directions, clang-tidy, cppcheck, shellcheck, mandoc'
 	@echo 'make format      apply clang-format'
 	@echo 'make tools       test servers and clients, in $(BUILD)/tools'
+	@echo 'make doc         manual pages and completion, in $(BUILD)/doc'
 	@echo 'make install     into $$(DESTDIR)$$(PREFIX), PREFIX=$(PREFIX); make uninstall removes it again'
+	@echo '                 (also SYSCONFDIR=$(SYSCONFDIR), UNITDIR, BASHDIR, ZSHDIR)'
 
 # Asked of every object, so that a machine without the libraries gets one sentence and not a page of compiler errors.
 need:
@@ -83,6 +91,27 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/libnuncio.a $(BUILD)/flags
 
 tools: $(TOOLS)
 
+# Manual pages and completion have the program's own options and keys.
+$(BUILD)/tables: $(BUILD)/nuncio
+	$< help tables >$@
+
+$(BUILD)/doc/%: doc/%.in scripts/make-manual VERSION $(BUILD)/tables
+	@mkdir -p $(@D)
+	scripts/make-manual - $< <$(BUILD)/tables >$@ || { rm -f $@; exit 1; }
+
+$(BUILD)/doc/nuncio.bash: shell = bash
+$(BUILD)/doc/_nuncio: shell = zsh
+$(COMPLETIONS): scripts/make-completion $(BUILD)/tables
+	@mkdir -p $(@D)
+	scripts/make-completion -v shell=$(shell) <$(BUILD)/tables >$@ || { rm -f $@; exit 1; }
+
+doc: $(MANUALS) $(COMPLETIONS)
+
+# Which programs they call depends on PREFIX, so they are made anew each time.
+$(BUILD)/systemd/%: systemd/%.in scripts/make-unit force
+	@mkdir -p $(@D)
+	scripts/make-unit $(PREFIX)/bin $< >$@ || { rm -f $@; exit 1; }
+
 # One after the other, also under -j: the integration tests have deadlines.
 check:
 	$(MAKE) unit
@@ -122,27 +151,41 @@ run-fuzz: $(FUZZ)
 		echo "ok    $$f, $$(sed -n 's/^Done //p' $$f.log)"; \
 	done
 
-lint: $(BUILD)/flags | need
-	@scripts/lint $(BUILD)/flags
+lint: $(BUILD)/flags doc | need
+	@scripts/lint $(BUILD)/flags $(MANUALS)
 
 format:
 	clang-format -i $$(find src include tests -name '*.[ch]')
 
-install: all
+# The configuration is written where there is none.
+install: all doc $(UNITS)
 	install -D -m 755 $(BUILD)/nuncio $(DESTDIR)$(PREFIX)/bin/nuncio
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nuncio/README.md
-	for m in $(MANUALS); do install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+	install -D -m 644 doc/nuncio.json $(DESTDIR)$(PREFIX)/share/doc/nuncio/examples/nuncio.json
+	for m in $(MANUALS); do install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit; done
+	for u in $(UNITS); do install -D -m 644 $$u $(DESTDIR)$(UNITDIR)/$${u##*/} || exit; done
+	install -D -m 644 systemd/nuncio.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/nuncio.conf
+	install -D -m 644 $(BUILD)/doc/nuncio.bash $(DESTDIR)$(BASHDIR)/nuncio
+	install -D -m 644 $(BUILD)/doc/_nuncio $(DESTDIR)$(ZSHDIR)/_nuncio
+	install -d $(addprefix $(DESTDIR)$(SYSCONFDIR)/nuncio/,announce netns services.d)
+	test -e $(DESTDIR)$(SYSCONFDIR)/nuncio/nuncio.json || \
+		install -m 644 doc/nuncio.json $(DESTDIR)$(SYSCONFDIR)/nuncio/nuncio.json
 
-# Files only: nuncio's rules in the kernel are removed by `nuncio cleanup`, before.
+# Files only: nuncio's rules in the kernel are removed by `nuncio cleanup`, before. What was configured stays.
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/nuncio
+	rm -f $(DESTDIR)$(PREFIX)/bin/nuncio $(DESTDIR)$(PREFIX)/lib/sysusers.d/nuncio.conf
+	rm -f $(DESTDIR)$(BASHDIR)/nuncio $(DESTDIR)$(ZSHDIR)/_nuncio
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/nuncio
 	for m in $(MANUALS); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+	for u in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$${u##*/}; done
+	! cmp -s doc/nuncio.json $(DESTDIR)$(SYSCONFDIR)/nuncio/nuncio.json || \
+		rm $(DESTDIR)$(SYSCONFDIR)/nuncio/nuncio.json
+	-cd $(DESTDIR)$(SYSCONFDIR) && rmdir -p --ignore-fail-on-non-empty nuncio/announce nuncio/netns nuncio/services.d
 
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
-.PHONY: all help need need-tests force tools check unit integration sanitize valgrind fuzz run-fuzz lint format \
+.PHONY: all help need need-tests force doc tools check unit integration sanitize valgrind fuzz run-fuzz lint format \
 	install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -86,7 +86,7 @@ struct config_args {
  * Links of flags and of the environment belong, like the top-level ones of the file, to the ambassador of --netns,
  * which comes first. A link replaces the one of a lower level on its listen address. A link without a name has its
  * service's; where that is taken SERVICE-PORT, for UDP SERVICE-PORT-udp; where that is taken too, the same with -2,
- * -3 and so on. At least one ambassador comes back, and each has links.
+ * -3 and so on. Each ambassador that comes back has links; there is none at all only where the file says "links": [].
  */
 int config_load(const struct config_args *args, struct config **ret, struct error *err);
 void config_free(struct config *config); /* NULL is fine */
@@ -108,7 +108,9 @@ int listen_parse(const char *text, struct listen *ret, struct error *err);
 const char *listen_text(const struct listen *listen, char buffer[LISTEN_TEXT]);
 bool listen_equal(const struct listen *a, const struct listen *b);
 
-/* The link keys, for --help and manual pages: one line each, "key  values (default)  meaning". */
+/* The link keys, for --help: one line each, "key  values (default)  meaning". */
 void config_print_keys(void);
+/* All keys, for the manual pages: one line each, "key", table, name, values, default or nothing, meaning; with tabs. */
+void config_print_key_tables(void);
 
 #endif

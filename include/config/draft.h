@@ -45,6 +45,7 @@ struct draft {
 	struct arena scratch;	     /* what ends with the draft: places, the link drafts themselves */
 	char *registry;		     /* of links that name none: a name or a URI, or NULL */
 	const char *registry_origin; /* "--registry", "nuncio.json: registry" */
+	bool says_links;	     /* the file has top-level "links", be it an empty list */
 	struct link_conf defaults;   /* what a link starts from */
 	struct registry_draft *registries;
 	size_t n_registries, registries_capacity;

@@ -63,6 +63,16 @@ static void print_usage(FILE *out)
 	fprintf(out, "\nnuncio COMMAND --help tells the options of each.\n");
 }
 
+/* What manual pages and completion are made of. */
+static void print_tables(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		printf("command\t%s\t%s\t%s\n", commands[i].name, commands[i].operands, commands[i].summary);
+		options_print_table(commands[i].bit, commands[i].name);
+	}
+	config_print_key_tables();
+}
+
 static void print_help(const struct command *command)
 {
 	printf("usage: nuncio %s [OPTION]...%s\n\n%s\n\n", command->name, command->operands, command->summary);
@@ -125,6 +135,10 @@ int main(int argc, char **argv)
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;
+	}
+	if (argc == 3 && strcmp(argv[1], "help") == 0 && strcmp(argv[2], "tables") == 0) {
+		print_tables();
+		return EXIT_GOOD;
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
 		print_usage(stdout);

@@ -182,3 +182,15 @@ void options_print(enum command_bit command)
 		       spec->letter ? ',' : ' ', name, spec->help);
 	}
 }
+
+void options_print_table(enum command_bit command, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		const struct option_spec *spec = &specs[i];
+		const char letter[] = {spec->letter, '\0'};
+
+		if ((spec->commands & command) && spec->kind != OPTION_LATER)
+			printf("option\t%s\t%s\t%s\t%s\t%s\n", name, spec->name, letter,
+			       spec->argument ? spec->argument : "", spec->help);
+	}
+}

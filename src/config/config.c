@@ -102,8 +102,11 @@ static int refuse_idle(const struct ambassador_draft *ambassador, struct error *
 		    ambassador->origin);
 }
 
+/* A file whose "links" are an empty list says so on purpose: there are none yet. */
 static int refuse_no_links(const struct draft *draft, struct error *err)
 {
+	if (draft->says_links)
+		return 0;
 	for (size_t i = 0; i < draft->n_ambassadors; i++)
 		if (draft->ambassadors[i].links)
 			return 0;

@@ -163,6 +163,7 @@ static int read_links(struct reader *reader, const char *where, const cJSON *val
 static int read_top_links(struct reader *reader, const char *where, const cJSON *value, struct error *err)
 {
 	reader->ambassador = &reader->draft->ambassadors[0];
+	reader->draft->says_links = true;
 	return read_links(reader, where, value, err);
 }
 

@@ -362,3 +362,19 @@ void config_print_keys(void)
 		printf("  %-11s  %-*s  %s%s\n", key->name, width, key_values(key, values),
 		       key->flags & KEY_LATER ? "(later) " : "", key->meaning);
 }
+
+static void print_key_table(const char *name, const struct key *table)
+{
+	for (const struct key *key = table; key->name; key++)
+		if (key_is_accepted(key))
+			printf("key\t%s\t%s\t%s\t%s\t%s\n", name, key->name, key->values,
+			       key->fallback ? key->fallback : "", key->meaning);
+}
+
+void config_print_key_tables(void)
+{
+	print_key_table("top", top_keys);
+	print_key_table("registry", registry_keys);
+	print_key_table("ambassador", ambassador_keys);
+	print_key_table("link", link_keys);
+}

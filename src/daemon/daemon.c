@@ -176,7 +176,9 @@ static enum exit_code outcome_of_start(const struct daemon *daemon)
 
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		failed += ambassador_error(daemon->ambassadors[i]) != NULL;
-	return failed == daemon->n_ambassadors ? EXIT_KERNEL : EXIT_GOOD;
+	if (!daemon->n_ambassadors)
+		log_notice("ready: no links are configured yet");
+	return failed && failed == daemon->n_ambassadors ? EXIT_KERNEL : EXIT_GOOD;
 }
 
 static enum exit_code outcome_of_once(const struct daemon *daemon)
