@@ -51,6 +51,7 @@ help:
 	@echo 'make doc         manual pages and completion, in $(BUILD)/doc'
 	@echo 'make install     into $$(DESTDIR)$$(PREFIX), PREFIX=$(PREFIX); make uninstall removes it again'
 	@echo '                 (also SYSCONFDIR=$(SYSCONFDIR), UNITDIR, BASHDIR, ZSHDIR)'
+	@echo 'make deb         Debian package, in $(BUILD)/deb'
 
 # Asked of every object, so that a machine without the libraries gets one sentence and not a page of compiler errors.
 need:
@@ -182,11 +183,24 @@ uninstall:
 		rm $(DESTDIR)$(SYSCONFDIR)/nuncio/nuncio.json
 	-cd $(DESTDIR)$(SYSCONFDIR) && rmdir -p --ignore-fail-on-non-empty nuncio/announce nuncio/netns nuncio/services.d
 
+# The package of the version in VERSION, or of `make deb VERSION=...`, in $(BUILD)/deb. Made from a copy of the sources.
+DEB_SOURCE := $(BUILD)/deb/nuncio-$(VERSION)
+deb:
+	@command -v dh >/dev/null || { echo 'debhelper is missing: ./scripts/install-deps package' >&2; exit 1; }
+	rm -rf $(BUILD)/deb && mkdir -p $(DEB_SOURCE)
+	tar -c --exclude='./build*' --exclude=./.git . | tar -x -C $(DEB_SOURCE)
+	echo $(VERSION) >$(DEB_SOURCE)/VERSION
+	printf 'nuncio (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' $(VERSION) $(VERSION) \
+		"$$(sed -n 's/^Maintainer: //p' debian/control)" "$$(date -R -r VERSION)" >$(DEB_SOURCE)/debian/changelog
+	cd $(DEB_SOURCE) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage -b -us -uc -j$$(nproc)
+	rm -rf $(DEB_SOURCE)
+	! command -v lintian >/dev/null || lintian --fail-on error,warning $(BUILD)/deb/*.changes
+
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .PHONY: all help need need-tests force doc tools check unit integration sanitize valgrind fuzz run-fuzz lint format \
-	install uninstall clean
+	install uninstall deb clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d) $(FUZZ:=.d)
