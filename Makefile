@@ -42,6 +42,7 @@ help:
 	@echo 'make check       unit and integration tests (the latter as root, in namespaces of their own)'
 	@echo 'make unit        unit tests only'
 	@echo 'make integration integration tests only'
+	@echo 'make system      the Debian package and its units, in a machine of its own (systemd-nspawn)'
 	@echo 'make sanitize    make check with AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan'
 	@echo 'make valgrind    integration tests of what goes to the kernel, the daemon under valgrind'
 	@echo 'make fuzz        each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
@@ -133,6 +134,11 @@ sanitize:
 	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g' NUNCIO_TIMEOUT_SCALE=3 check \
 		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
 
+# The package and its units in a machine of its own; the first time, debootstrap fills one from Debian's mirror.
+system: deb tools | need-tests
+	NUNCIO_DEB=$$(ls $(abspath $(BUILD))/deb/nuncio_*.deb) NUNCIO_TOOLS=$(abspath $(BUILD)/tools) \
+		$(PYTEST) -q -rs --tb=short -p no:cacheprovider tests/system $(PYTEST_ARGS)
+
 valgrind: export NUNCIO_WRAPPER = valgrind -q --error-exitcode=99 --leak-check=full \
 	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
 valgrind: export NUNCIO_TIMEOUT_SCALE = 10
@@ -199,7 +205,7 @@ deb:
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
-.PHONY: all help need need-tests force doc tools check unit integration sanitize valgrind fuzz run-fuzz lint format \
+.PHONY: all help need need-tests force doc tools check unit integration system sanitize valgrind fuzz run-fuzz lint format \
 	install uninstall deb clean
 .SECONDARY:
 .DELETE_ON_ERROR:
