@@ -187,7 +187,7 @@ uninstall:
 	for u in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$${u##*/}; done
 	! cmp -s doc/nuncio.json $(DESTDIR)$(SYSCONFDIR)/nuncio/nuncio.json || \
 		rm $(DESTDIR)$(SYSCONFDIR)/nuncio/nuncio.json
-	-cd $(DESTDIR)$(SYSCONFDIR) && rmdir -p --ignore-fail-on-non-empty nuncio/announce nuncio/netns nuncio/services.d
+	test ! -d $(DESTDIR)$(SYSCONFDIR)/nuncio || find $(DESTDIR)$(SYSCONFDIR)/nuncio -depth -type d -empty -delete
 
 # The package of the version in VERSION, or of `make deb VERSION=...`, in $(BUILD)/deb. Made from a copy of the sources.
 DEB_SOURCE := $(BUILD)/deb/nuncio-$(VERSION)

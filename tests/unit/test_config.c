@@ -814,6 +814,17 @@ static void consuls_variables_are_used(void **state)
 	unsetenv("CONSUL_HTTP_SSL");
 }
 
+/* An empty list says so on purpose. */
+static void there_may_be_no_links_yet(void **state)
+{
+	struct config *config = load_good(&(struct said){.file = "{'links': []}"});
+
+	(void)state;
+	assert_int_equal(config->n_ambassadors, 0);
+	config_free(config);
+	refuse(-EINVAL, &(struct said){.file = "{'links': []}", .netns = "app"}, "--netns app: has no links");
+}
+
 static void ambassadors_are_checked(void **state)
 {
 	(void)state;
@@ -1004,6 +1015,7 @@ int main(void)
 		cmocka_unit_test(registries_have_options),
 		cmocka_unit_test(etcds_variables_are_used),
 		cmocka_unit_test(consuls_variables_are_used),
+		cmocka_unit_test(there_may_be_no_links_yet),
 		cmocka_unit_test(ambassadors_are_checked),
 		cmocka_unit_test(double_listens_and_names_are_refused),
 		cmocka_unit_test(services_and_names_have_a_longest_form),
