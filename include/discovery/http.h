@@ -20,6 +20,7 @@ struct http_request;
 /* What to ask for. Everything is copied. */
 struct http_conf {
 	const char *url;
+	const char *socket;	     /* path of a Unix socket to connect to, whatever host the URL names; NULL = TCP */
 	const char *body;	     /* makes it a POST; NULL = GET */
 	const char *method;	     /* instead of these; or NULL */
 	const char *const *headers;  /* "Name: value" each, NULL at the end; or NULL */

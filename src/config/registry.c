@@ -6,6 +6,7 @@
 
 #include "config/draft.h"
 #include "config/keys.h"
+#include "discovery/docker-uri.h"
 #include "discovery/source.h"
 
 void draft_add_registry(struct draft *draft, const char *name, const struct registry_conf *conf)
@@ -106,6 +107,16 @@ static void complete_consul(struct arena *arena, struct registry_conf *conf)
 		complete(arena, &conf->token_file, "CONSUL_HTTP_TOKEN_FILE");
 }
 
+/* "docker:///" leaves it to the environment where the engine is, as for docker: "docker:///?network=x" */
+static void complete_docker(struct arena *arena, struct registry_conf *conf)
+{
+	const char *rest = strstr(conf->uri, ":///"), *host = getenv("DOCKER_HOST");
+
+	if (!rest || (rest[4] && rest[4] != '?') || !host || !*host)
+		return;
+	conf->uri = arena_printf(arena, "%s%s", docker_uri_of_host(arena, host), rest + 4);
+}
+
 static int settle(const struct draft *draft, const struct registry_conf *said, const struct registry_conf **ret,
 		  struct error *err)
 {
@@ -117,6 +128,8 @@ static int settle(const struct draft *draft, const struct registry_conf *said, c
 		complete_etcd(draft->arena, conf);
 	if (begins_with(conf->uri, "consul:") || begins_with(conf->uri, "consuls:"))
 		complete_consul(draft->arena, conf);
+	if (begins_with(conf->uri, "docker:"))
+		complete_docker(draft->arena, conf);
 	r = source_check(conf, err);
 	if (r == 0)
 		*ret = conf;

@@ -377,6 +377,8 @@ struct http_request *http_start(struct http *http, const struct http_conf *conf,
 	set_tls(request->easy, conf);
 	set_body(request, conf);
 	curl_easy_setopt(request->easy, CURLOPT_URL, conf->url);
+	if (conf->socket)
+		curl_easy_setopt(request->easy, CURLOPT_UNIX_SOCKET_PATH, conf->socket);
 	curl_easy_setopt(request->easy, CURLOPT_PRIVATE, request);
 	curl_easy_setopt(request->easy, CURLOPT_ERRORBUFFER, request->reason);
 	curl_easy_setopt(request->easy, CURLOPT_WRITEFUNCTION, on_bytes);

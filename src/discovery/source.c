@@ -10,18 +10,18 @@
 #include "discovery/consul.h"
 #include "discovery/dns-names.h"
 #include "discovery/dns.h"
+#include "discovery/docker-uri.h"
+#include "discovery/docker.h"
 #include "discovery/etcd-uri.h"
 #include "discovery/etcd.h"
 #include "discovery/file.h"
 
 static const struct source_ops *const supported[] = {
-	&file_source_ops, &etcd_source_ops, &etcds_source_ops, &consul_source_ops, &consuls_source_ops, &dns_source_ops,
+	&file_source_ops,    &etcd_source_ops, &etcds_source_ops,  &consul_source_ops,
+	&consuls_source_ops, &dns_source_ops,  &docker_source_ops,
 };
 
-#define FORMS "file:PATH, " ETCD_URI_FORM ", " CONSUL_URI_FORM " or " DNS_URI_FORM
-
-/* What the documentation names and a later version will read. */
-static const char *const planned[] = {"docker"};
+#define FORMS "file:PATH, " ETCD_URI_FORM ", " CONSUL_URI_FORM ", " DNS_URI_FORM " or " DOCKER_URI_FORM
 
 static bool has_scheme(const char *uri, const char *scheme)
 {
@@ -45,11 +45,6 @@ int source_check(const struct registry_conf *conf, struct error *err)
 
 	if (ops)
 		return ops->check(conf, err);
-	for (size_t i = 0; i < ARRAY_SIZE(planned); i++)
-		if (has_scheme(uri, planned[i]))
-			return fail(err, -ENOTSUP,
-				    "registry \"%s\": %s is not yet supported by this version; this one reads " FORMS,
-				    uri, planned[i]);
 	if (!strchr(uri, ':'))
 		return fail(err, -EINVAL, "registry \"%s\": no scheme; " FORMS " is accepted", uri);
 	return fail(err, -EINVAL, "registry \"%s\": " FORMS " is accepted", uri);

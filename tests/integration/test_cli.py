@@ -80,7 +80,7 @@ BAD_FILES = {
     "listen": ('{"links": [{"listen": "[::1]:80", "service": "web"}]}', r"links\[0\].*::1"),
     "no-registry": ('{"links": [{"listen": "80", "service": "web"}]}', r"registry"),
     "scheme": ('{"registry": "zk://h/", "links": [{"listen": "80", "service": "web"}]}', r"zk.*file:"),
-    "later": ('{"registry": "docker:///s", "links": [{"listen": "80", "service": "web"}]}', r"docker.*(yet|supported)"),
+    "docker": ('{"registry": "docker:///s?n=1", "links": [{"listen": "80", "service": "web"}]}', r"network=NAME"),
     "type": ('{"links": {"listen": "80"}}', r"links"),
 }
 

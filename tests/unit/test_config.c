@@ -532,7 +532,7 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,affinity=true", "'true' is not accepted: expected off or a number");
 	refuse_link(-EINVAL, "80=web,registry=dc2",
 		    "--link 80=web,registry=dc2: registry: 'dc2' is neither a name in 'registries' nor a URI");
-	refuse_link(-ENOTSUP, "80=web,registry=docker:///s", "--link 80=web,registry=docker:///s: registry: ");
+	refuse_link(-EINVAL, "80=web,registry=docker:///s?n", "--link 80=web,registry=docker:///s?n: registry: ");
 }
 
 static void later_keys_are_refused_by_name(void **state)
@@ -625,7 +625,7 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: links[0]: has no registry");
 	refuse(-EINVAL, &(struct said){.registry = "dc2", .links = {"80=web"}}, "--registry: 'dc2' is neither a name");
 	refuse(-EINVAL, &(struct said){.env_registry = "gopher://x", .links = {"80=web"}}, "NUNCIO_REGISTRY: ");
-	refuse(-ENOTSUP, &(struct said){.file = "{'registry': 'docker:///s'}", .links = {"80=web"}},
+	refuse(-EINVAL, &(struct said){.file = "{'registry': 'docker:///s?n'}", .links = {"80=web"}},
 	       "nuncio.json: registry: ");
 	refuse_file(-EINVAL, "{'registry': {}}",
 		    "nuncio.json: registry: {} is not accepted: expected a string: a URI such");
@@ -641,7 +641,7 @@ static void registries_are_checked(void **state)
 		    "nuncio.json: registries.a.uri: 1 is not accepted: expected a string: a URI");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'a'}}}",
 		    "nuncio.json: registries.a: registry 'a': no scheme");
-	refuse_file(-ENOTSUP, "{'registries': {'a': {'uri': 'docker:///a'}}}",
+	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'docker:///a?n'}}}",
 		    "nuncio.json: registries.a: registry 'docker:");
 	refuse_file(-EINVAL, "{'registries': {'a': {'uri': 'file:a', 'url': 'x'}}}",
 		    "nuncio.json: registries.a: unknown key 'url': accepted are uri");

@@ -383,16 +383,12 @@ static void schemes_are_known(void **state)
 	assert_int_equal(check_uri("services.json", &err), -EINVAL);
 	assert_string_equal(err.text, "registry \"services.json\": no scheme; file:PATH, "
 				      "etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX], "
-				      "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]... or dns://[SERVER[:PORT][,...]]/ is "
-				      "accepted");
+				      "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]..., dns://[SERVER[:PORT][,...]]/ or "
+				      "docker:///PATH/TO/SOCKET[?network=NAME] is accepted");
 	assert_int_equal(check_uri("dns://10.0.0.1/", &err), 0);
 	assert_int_equal(check_uri("dns:10.0.0.1", &err), -EINVAL);
 	assert_int_equal(check_uri("ftp://x/", &err), -EINVAL);
-	assert_int_equal(check_uri("docker:///run/docker.sock", &err), -ENOTSUP);
-	assert_string_equal(err.text,
-			    "registry \"docker:///run/docker.sock\": docker is not yet supported by this version; "
-			    "this one reads file:PATH, etcd://HOST[:PORT][,HOST[:PORT]]...[/PREFIX], "
-			    "consul://HOST[:PORT]/[?dc=NAME][&tag=TAG]... or dns://[SERVER[:PORT][,...]]/");
+	assert_int_equal(check_uri("docker:///run/docker.sock", &err), 0);
 }
 
 int main(void)
