@@ -154,7 +154,7 @@ static void note_failure(struct etcd_source *source)
 	char *text = failure_text(source);
 
 	if (text_replace(&source->error, text) && !first)
-		log_info("%s", source->error);
+		log_debug("%s", source->error);
 	free(text);
 	for (struct etcd_service *service = NULL; (service = etcd_keys_next(source->keys, service));)
 		answer_outage(source, service);
@@ -260,7 +260,8 @@ static void on_ended(void *context, const char *reason)
 
 	close_session(source);
 	text_replace(&source->faults[source->member], reason);
-	log_write(free_retry ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "registry %s: %s: %s", source->conf->uri,
+	/* Where there is no other member, it is an outage, which is told of by the service. */
+	log_write(free_retry && members > 1 ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "registry %s: %s: %s", source->conf->uri,
 		  etcd_member_name(&source->uri, source->member), reason);
 	source->member = (source->member + 1) % members;
 	if (free_retry)
