@@ -43,7 +43,8 @@ void options_clear(struct options *options);
 
 /* The command's options, a line each, to stdout. */
 void options_print(enum command_bit command);
-/* The same for programs: "option", the command's name, option, letter or nothing, argument or nothing, help; with tabs. */
+/* The same for programs: "option", the command's name, option, letter or nothing, argument or nothing, help; with tabs.
+ */
 void options_print_table(enum command_bit command, const char *name);
 
 #endif

@@ -31,7 +31,7 @@ struct daemon {
 	struct state *state;
 	struct keeper *keeper;
 	struct supervision *supervision; /* NULL: nobody's */
-	bool started; /* the first reconciliation is over */
+	bool started;			 /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
 

@@ -261,8 +261,8 @@ static void on_ended(void *context, const char *reason)
 	close_session(source);
 	text_replace(&source->faults[source->member], reason);
 	/* Where there is no other member, it is an outage, which is told of by the service. */
-	log_write(free_retry && members > 1 ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "registry %s: %s: %s", source->conf->uri,
-		  etcd_member_name(&source->uri, source->member), reason);
+	log_write(free_retry && members > 1 ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "registry %s: %s: %s",
+		  source->conf->uri, etcd_member_name(&source->uri, source->member), reason);
 	source->member = (source->member + 1) % members;
 	if (free_retry)
 		source->failures = 0;
