@@ -79,8 +79,9 @@ struct ambassador {
 	struct flow_looks flows_due, flows_again;
 	char *flows_error; /* why conntrack could not be looked at */
 	struct resetter resetter;
-	bool just_read;	  /* what the kernel holds was read in this very reconciliation */
-	bool backing_off; /* wait for the timer before anything is tried again */
+	uint32_t losses_told; /* in this reconciliation, of links that lose endpoints or keep them */
+	bool just_read;	      /* what the kernel holds was read in this very reconciliation */
+	bool backing_off;     /* wait for the timer before anything is tried again */
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;

@@ -9,6 +9,9 @@
 #include "balance/plan.h"
 #include "ruleset/diff.h"
 
+/* Lines at the info level in one round: a cold start with thousands of links must not drown the log. */
+#define CHANGELOG_LINES 100
+
 /* What one reconciliation did; starts zeroed, but for `started`. */
 struct changelog_sums {
 	uint64_t started;      /* uv_hrtime() */

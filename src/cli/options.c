@@ -38,8 +38,8 @@ static const struct option_spec {
 	{"timeout", 0, "T", OPTION_TEXT, offsetof(struct options, timeout), COMMAND_WAIT,
 	 "wait at most this long, a number with ms, s, m or h (default: for ever), then end with 5"},
 	{"state", 0, "PATH", OPTION_TEXT, offsetof(struct options, state), COMMAND_RUN | COMMAND_CHECK,
-	 "file of what operators set by hand; last known endpoints beside it (default: /var/lib/nuncio/state.json, if "
-	 "it can be had), or \"none\""},
+	 "file of what operators set by hand, beside it the last known endpoints; or \"none\" (default: "
+	 "/var/lib/nuncio/state.json, if it can be had)"},
 	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control),
 	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMANDS_OF_LINKS,
 	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},

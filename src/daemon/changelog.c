@@ -11,9 +11,6 @@
 /* Ids named in one line; the others are counted. */
 #define IDS_PER_LINE 12
 
-/* Lines at the info level in one round: a cold start with thousands of links must not drown the log. */
-#define LINES_PER_ROUND 100
-
 void changelog_add_sums(struct changelog_sums *sums, const struct changelog_sums *more)
 {
 	sums->changes += more->changes;
@@ -109,7 +106,7 @@ static void put_circumstances(struct line *line, const struct changelog_entry *e
 
 void changelog_link(const struct changelog_entry *entry, struct changelog_sums *sums)
 {
-	enum log_level level = sums->lines < LINES_PER_ROUND ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+	enum log_level level = sums->lines < CHANGELOG_LINES ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 	const struct link_plan *any = entry->new ? entry->new : entry->old;
 	char *text = NULL, listen[LISTEN_TEXT];
 	size_t length = 0;

@@ -4,11 +4,18 @@
 
 #include "base/log.h"
 #include "daemon/ambassador-state.h"
+#include "daemon/changelog.h"
 #include "daemon/overrides.h"
 
 static uint64_t now_ms(void)
 {
 	return uv_hrtime() / 1000000;
+}
+
+/* A registry that lost its data is a line for each link, but not for thousands. */
+static enum log_level level_of(const struct link *link, enum log_level level)
+{
+	return link->ambassador->losses_told++ < CHANGELOG_LINES ? level : LOG_LEVEL_DEBUG;
 }
 
 /* An answer without endpoints, where the link is to keep the last known ones; also when they were drained by hand. */
@@ -18,11 +25,12 @@ static bool is_to_keep(struct link *link, const struct endpoints *answer)
 		    (link->plan.slots.count || link->keeping);
 
 	if (keep && !link->keeping)
-		log_warning(
-			"link %s: the registry names no endpoint any more; the last known ones stay (on_empty=keep)",
-			link->conf->name);
+		log_write(level_of(link, LOG_LEVEL_WARNING),
+			  "link %s: the registry names no endpoint any more; the last known ones stay (on_empty=keep)",
+			  link->conf->name);
 	if (link->keeping && answer && answer->count)
-		log_notice("link %s: the registry names endpoints again", link->conf->name);
+		log_write(level_of(link, LOG_LEVEL_NOTICE), "link %s: the registry names endpoints again",
+			  link->conf->name);
 	return keep;
 }
 
@@ -43,10 +51,11 @@ static void log_loss(const struct link *link, uint64_t left_ms)
 
 	if (gmtime_r(&until, &tm))
 		strftime(text, sizeof(text), "%H:%M:%SZ", &tm);
-	log_warning("link %s: the registry names %u endpoint%s where there were %u, less than min_healthy=%u percent;"
-		    " the %u that it lost stay until %s (loss_hold)",
-		    link->conf->name, link->loss.left, link->loss.left == 1 ? "" : "s", link->loss.before,
-		    link->conf->min_healthy, link->loss.held, text);
+	log_write(level_of(link, LOG_LEVEL_WARNING),
+		  "link %s: the registry names %u endpoint%s where there were %u, less than min_healthy=%u percent;"
+		  " the %u that it lost stay until %s (loss_hold)",
+		  link->conf->name, link->loss.left, link->loss.left == 1 ? "" : "s", link->loss.before,
+		  link->conf->min_healthy, link->loss.held, text);
 }
 
 /* Says once that a loss is held, and once how that ended. */
@@ -61,14 +70,17 @@ static void note_loss(const struct link *link, uint32_t held_before, const struc
 			log_loss(link, left_ms);
 		ambassador_hold_for(link->ambassador, left_ms);
 	} else if (held_before && loss->held_since_ms) {
-		log_warning("link %s: loss_hold is over; the %u endpoints that were held go", link->conf->name,
-			    held_before);
+		log_write(level_of(link, LOG_LEVEL_WARNING),
+			  "link %s: loss_hold is over; the %u endpoints that were held go", link->conf->name,
+			  held_before);
 	} else if (held_before && !answer->count) {
-		log_notice("link %s: the registry names no endpoint any more; the %u that were held go (on_empty)",
-			   link->conf->name, held_before);
+		log_write(level_of(link, LOG_LEVEL_NOTICE),
+			  "link %s: the registry names no endpoint any more; the %u that were held go (on_empty)",
+			  link->conf->name, held_before);
 	} else if (held_before) {
-		log_notice("link %s: the registry names enough endpoints again; none is held any more",
-			   link->conf->name);
+		log_write(level_of(link, LOG_LEVEL_NOTICE),
+			  "link %s: the registry names enough endpoints again; none is held any more",
+			  link->conf->name);
 	}
 }
 

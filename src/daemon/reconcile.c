@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
+#include "daemon/changelog.h"
 #include "daemon/clients.h"
 #include "daemon/footprint.h"
 #include "daemon/round.h"
@@ -258,11 +259,15 @@ void ambassador_reconcile(struct ambassador *ambassador)
 	if (!has_work(ambassador) || ambassador->backing_off)
 		return;
 	ambassador->just_read = false;
+	ambassador->losses_told = 0;
 	code = ambassador_open(ambassador, &err);
 	if (code == 0)
 		code = bring_up_to_date(ambassador, &sums, &err);
 	for (int try = 1; ambassador->nft && round_is_out_of_sync(code) && try < RESYNC_TRIES; try++)
 		code = bring_up_to_date(ambassador, &sums, &err);
+	if (ambassador->losses_told > CHANGELOG_LINES)
+		log_warning("and %u more lines on links that lose endpoints, keep them or have them again: -v has them",
+			    ambassador->losses_told - CHANGELOG_LINES);
 	flows_tend(ambassador); /* also where only some of the rounds were carried out */
 	if (code < 0) {
 		note_error(ambassador, err.text);

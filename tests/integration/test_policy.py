@@ -111,6 +111,17 @@ def test_an_outage_is_two_lines(lab, cluster):
     others = [line for line in log.splitlines() if line not in (*warnings, *again)]
     assert not lines("\n".join(others), r"\b(service|link) "), log
 
+    # Then it loses its data. Each link holds what it has; not each of them is a line.
+    since = len(daemon.log())
+    cluster.members[0].kill()
+    daemon.wait_for_log(" warning ", since, 20)
+    restart(cluster, [])
+    wait_until(lambda: "it lost stay" in daemon.links()["web"].get("reason", ""), 60)
+    log = daemon.log(since)
+    assert len(lines(log, "the registry names 0 endpoints where there w")) == 100, log
+    assert len(lines(log, "and 101 more lines on links that lose endpoints")) == 1, log
+    assert {len(link["endpoints"]) for link in daemon.links().values()} == {1, 4}
+
 
 LINKS = ("--link", "9000=web,loss_hold=2s", "--link", "9001=web,name=off,min_healthy=0",
          "--link", "9002=web,name=kept,on_empty=keep,loss_hold=2s")
