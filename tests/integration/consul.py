@@ -289,9 +289,10 @@ class Agent:
     def elect_leader(self):
         self.change(leader=True)
 
-    def restore(self):
-        """The servers come from a snapshot: indices are lower than they were."""
+    def restore(self, empty=False):
+        """The servers come from a snapshot, perhaps one without instances: indices are lower than they were."""
         with self.changed:
+            self.instances = [] if empty else self.instances
             self.index = 3
             self.indices = {service: 2 for service in self.indices}
             self.epoch += 1

@@ -95,6 +95,27 @@ def test_instances_come_and_go(web, agent):
     wait_for(daemon, {"n1/web"})
 
 
+def test_a_burst_is_few_transactions(web, agent):
+    """50 changes come in one moment: the first of them is an answer, and all others are the next."""
+    daemon = start(web, agent)
+    wait_for(daemon, ALL)
+    daemon.kill(19)  # SIGSTOP
+    for weight in range(2, 52):
+        agent.register("web", "n1", web.backends[0].v4, 8080, weights={"Passing": weight, "Warning": 1})
+    daemon.kill(18)  # SIGCONT
+    wait_until(lambda: daemon.endpoints("web")["n1/web"]["weight"] == 51)
+    assert 0 < len(re.findall("link web: n1/web", daemon.log())) <= 2, daemon.log()
+
+
+def test_nothing_after_a_restore_is_held(web, agent):
+    """Consul's servers lost their data, which their index tells."""
+    daemon = start(web, agent, links=("--link", "9000=web,loss_hold=1h"))
+    wait_for(daemon, ALL)
+    agent.restore(empty=True)
+    wait_until(lambda: "the 3 that it lost stay" in daemon.links()["web"].get("reason", ""))
+    check(web, EVEN)
+
+
 def test_an_instance_without_an_address_has_its_nodes(web, agent):
     agent.deregister("web")
     agent.register("web", "n1", "", 8080, node_address=web.backends[0].v4, id="web-1")
