@@ -12,7 +12,7 @@ PYTEST ?= /usr/bin/python3 -m pytest
 FUZZ_SECONDS ?= 30
 
 VERSION := $(shell cat VERSION)
-PKGS := libnftnl libmnl libuv libcjson libcurl libcares
+PKGS := libnftnl libmnl libuv libcjson libcurl libcares libcap-ng libseccomp
 CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LDFLAGS ?= -Wl,-z,relro,-z,now
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \

@@ -26,6 +26,7 @@ struct daemon_options {
 	bool once;	     /* end when the kernel is up to date */
 	bool dry_run;	     /* with once: ask the kernel, change nothing, print the changes */
 	bool cleanup_on_exit;
+	bool keep_privileges; /* those that are not needed, too */
 	bool share_table; /* do not own the table, even where the kernel can; repair it instead */
 };
 

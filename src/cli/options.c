@@ -51,6 +51,8 @@ static const struct option_spec {
 	 "remove the rules at the end (default: they stay and go on working)"},
 	{"share-table", 0, NULL, OPTION_FLAG, offsetof(struct options, share_table), COMMAND_RUN,
 	 "let others change the table, and repair it (as before Linux 6.9), instead of owning it"},
+	{"keep-privileges", 0, NULL, OPTION_FLAG, offsetof(struct options, keep_privileges), COMMAND_RUN,
+	 "neither drop capabilities nor refuse system calls that are not needed"},
 	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_STATUS | COMMAND_CONNS | COMMAND_EXPLAIN,
 	 "as one JSON object"},
 	{"limit", 0, "N", OPTION_TEXT, offsetof(struct options, limit), COMMAND_CONNS,

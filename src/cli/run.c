@@ -58,6 +58,7 @@ int command_run(const struct options *options)
 		.once = options->once,
 		.cleanup_on_exit = options->cleanup_on_exit,
 		.share_table = options->share_table,
+		.keep_privileges = options->keep_privileges,
 	};
 	struct config *config;
 	int code = load(options, &daemon, &config);

@@ -14,6 +14,7 @@
 #include "daemon/ambassador.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
+#include "daemon/privileges.h"
 #include "daemon/requests.h"
 #include "daemon/state.h"
 #include "daemon/supervision.h"
@@ -309,13 +310,15 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	state_retain(daemon.state, config, false);
 	daemon.keeper =
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
-	code = create_ambassadors(&daemon, &err);
+	code = open_control(&daemon, &err);
 	if (code < 0)
-		daemon.exit_code = EXIT_CONFIG;
+		daemon.exit_code = EXIT_FAILED;
+	if (!options->once && !options->keep_privileges)
+		privileges_drop();
 	if (code == 0) {
-		code = open_control(&daemon, &err);
+		code = create_ambassadors(&daemon, &err);
 		if (code < 0)
-			daemon.exit_code = EXIT_FAILED;
+			daemon.exit_code = EXIT_CONFIG;
 	}
 	if (code < 0)
 		log_error("%s", err.text);
