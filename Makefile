@@ -53,6 +53,7 @@ help:
 	@echo 'make install     into $$(DESTDIR)$$(PREFIX), PREFIX=$(PREFIX); make uninstall removes it again'
 	@echo '                 (also SYSCONFDIR=$(SYSCONFDIR), UNITDIR, BASHDIR, ZSHDIR)'
 	@echo 'make deb         Debian package, in $(BUILD)/deb'
+	@echo 'make image       container image for docker load and podman load, $(BUILD)/nuncio-image.tar'
 
 # Asked of every object, so that a machine without the libraries gets one sentence and not a page of compiler errors.
 need:
@@ -202,11 +203,14 @@ deb:
 	rm -rf $(DEB_SOURCE)
 	! command -v lintian >/dev/null || lintian --fail-on error,warning $(BUILD)/deb/*.changes
 
+image: all
+	scripts/make-image $(BUILD)/nuncio $(VERSION) $(BUILD)/nuncio-image.tar
+
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .PHONY: all help need need-tests force doc tools check unit integration system sanitize valgrind fuzz run-fuzz lint format \
-	install uninstall deb clean
+	install uninstall deb image clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d) $(FUZZ:=.d)

@@ -27,7 +27,7 @@ struct daemon_options {
 	bool dry_run;	     /* with once: ask the kernel, change nothing, print the changes */
 	bool cleanup_on_exit;
 	bool keep_privileges; /* those that are not needed, too */
-	bool share_table; /* do not own the table, even where the kernel can; repair it instead */
+	bool share_table;     /* do not own the table, even where the kernel can; repair it instead */
 };
 
 /* Runs until a signal ends it. Takes the configuration over. */

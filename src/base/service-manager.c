@@ -50,19 +50,20 @@ static uint64_t read_watchdog(void)
 struct service_manager *service_manager_open(void)
 {
 	const char *text = getenv("NOTIFY_SOCKET");
-	struct service_manager made = {0}, *manager;
+	struct service_manager made = {.watchdog_us = read_watchdog()}, *manager;
+	int fd;
 
 	if (!text || !parse_address(text, &made))
 		return NULL;
-	made.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (made.fd < 0)
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
 		return NULL;
-	made.watchdog_us = read_watchdog();
 	unsetenv("NOTIFY_SOCKET");
 	unsetenv("WATCHDOG_USEC");
 	unsetenv("WATCHDOG_PID");
 	manager = xcalloc(1, sizeof(*manager));
 	*manager = made;
+	manager->fd = fd;
 	return manager;
 }
 

@@ -82,7 +82,12 @@ static int enter_network(void)
 
 static int open_family(int family)
 {
-	return socket(family, SOCK_DGRAM, 0) < 0 ? errno : 0;
+	int fd = socket(family, SOCK_DGRAM, 0);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
 }
 
 static int open_packet(void)
