@@ -58,14 +58,20 @@ struct link_conf {
 };
 
 struct ambassador_conf {
-	char *netns; /* a name under /run/netns, a path, or "pid:N"; NULL = the daemon's own namespace */
+	char *netns;	      /* a name under /run/netns, a path, or "pid:N"; NULL = the daemon's own namespace */
+	char *container;      /* whose labels the links are: a name, or several with ", " between; NULL = nobody's */
+	uint64_t netns_inode; /* the namespace that is meant, whatever netns leads to later; 0 = what it leads to */
 	struct link_conf *links;
 	size_t n_links;
 };
 
+struct config_base;
+
 struct config {
 	struct ambassador_conf *ambassadors;
 	size_t n_ambassadors;
+	const char *docker;		/* URI of the engine whose containers' labels are followed; NULL = none */
+	const struct config_base *base; /* what links of labels start from, for config_read_labels() */
 };
 
 /* What the command line says of the configuration; the strings are borrowed from argv. */
@@ -73,6 +79,7 @@ struct config_args {
 	const char *file;	  /* -c, or NULL */
 	const char *registry;	  /* --registry: a URI or a name in the file's registries; or NULL */
 	const char *netns;	  /* --netns, or NULL */
+	const char *docker;	  /* --docker: as DOCKER_HOST, "" = the default; or NULL */
 	const char *const *links; /* --link, in order */
 	size_t n_links;
 };
@@ -86,7 +93,8 @@ struct config_args {
  * Links of flags and of the environment belong, like the top-level ones of the file, to the ambassador of --netns,
  * which comes first. A link replaces the one of a lower level on its listen address. A link without a name has its
  * service's; where that is taken SERVICE-PORT, for UDP SERVICE-PORT-udp; where that is taken too, the same with -2,
- * -3 and so on. Each ambassador that comes back has links; there is none at all only where the file says "links": [].
+ * -3 and so on. Each ambassador that comes back has links; there is none at all only where the file says "links": [], or
+ * where containers are followed.
  */
 int config_load(const struct config_args *args, struct config **ret, struct error *err);
 void config_free(struct config *config); /* NULL is fine */

@@ -40,13 +40,23 @@ struct registry_draft {
 	struct registry_conf conf; /* as the file says it */
 };
 
+/* What a settled configuration keeps for links that come later, from labels; in its arena. */
+struct config_base {
+	struct link_conf defaults;
+	const struct registry_draft *registries;
+	size_t n_registries;
+	const struct registry_conf *registry; /* of links that name none; or NULL */
+};
+
 struct draft {
 	struct arena *arena;	     /* borrowed: what the configuration keeps */
 	struct arena scratch;	     /* what ends with the draft: places, the link drafts themselves */
 	char *registry;		     /* of links that name none: a name or a URI, or NULL */
 	const char *registry_origin; /* "--registry", "nuncio.json: registry" */
 	bool says_links;	     /* the file has top-level "links", be it an empty list */
-	struct link_conf defaults;   /* what a link starts from */
+	char *docker;		     /* the engine whose labels count, as DOCKER_HOST, "" = the default; or NULL */
+	const char *docker_origin;
+	struct link_conf defaults; /* what a link starts from */
 	struct registry_draft *registries;
 	size_t n_registries, registries_capacity;
 	struct ambassador_draft *ambassadors; /* never empty; the first has the top-level links and those of flags */
@@ -56,6 +66,8 @@ struct draft {
 /* An empty draft whose first ambassador is the one of netns (--netns, or NULL). End it with draft_end(). */
 void draft_begin(struct draft *draft, struct arena *arena, const char *netns);
 void draft_end(struct draft *draft);
+/* The same with what a settled configuration has; its ambassador is that of a container. */
+void draft_begin_from(struct draft *draft, struct arena *arena, const struct config_base *base);
 
 /* The new ambassador is valid until the next one is added. */
 struct ambassador_draft *draft_add_ambassador(struct draft *draft, const char *netns, const char *origin);
@@ -78,6 +90,13 @@ int draft_add_link(struct ambassador_draft *ambassador, struct link_draft *link,
 /* registry.c: takes an entry of "registries"; the strings live in draft->arena. */
 void draft_add_registry(struct draft *draft, const char *name, const struct registry_conf *conf);
 
+/* config.c: finds the link's registry, or takes the fallback (NULL: there is none). */
+int draft_settle_registry(const struct draft *draft, struct link_draft *link, const struct registry_conf *fallback,
+			  struct error *err);
+
+/* config.c: the links of an ambassador, settled and named, as flat data in the arena. */
+void draft_build_links(const struct ambassador_draft *ambassador, struct arena *arena, struct ambassador_conf *ret);
+
 /* registry.c: what is meant by the name of a registry, or by a URI itself, completed and checked. */
 int draft_resolve_registry(const struct draft *draft, char *text, const struct registry_conf **ret, struct error *err);
 
@@ -86,6 +105,12 @@ int draft_read_file(struct draft *draft, const char *path, struct error *err);
 
 /* link.c: adds a "LISTEN=SERVICE[,option=value]..." of `said_by` ("--link") to the first ambassador. */
 int draft_read_link(struct draft *draft, enum level level, const char *said_by, const char *text, struct error *err);
+
+/* link.c: the same into a link of no ambassador yet, from a text in draft->arena that it cuts. */
+int draft_parse_link(struct link_draft *link, char *text, struct error *err);
+
+/* names.c: enters the link under the name that it was given, or chooses one. -EINVAL: the given one is taken. */
+int draft_name_link(const struct draft *draft, struct link_draft *link, struct link_draft **named, struct error *err);
 
 /* names.c: checks the explicit names of an ambassador's links and chooses the others. */
 int draft_name_links(const struct draft *draft, struct ambassador_draft *ambassador, struct error *err);

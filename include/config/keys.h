@@ -31,6 +31,7 @@ struct key {
 #define URI_FORM "a URI such as file:services.json"
 #define REGISTRY_FORM URI_FORM ", or a name in \"registries\""
 #define REGISTRIES_FORM "an object of NAME: {\"uri\": URI, ...}"
+#define DOCKER_FORM "true, or a socket's path"
 #define NETNS_FORM "a name under /run/netns, a path, or pid:N"
 #define DEFAULTS_FORM "an object of link keys"
 #define LINKS_FORM "a list of {\"listen\": LISTEN, \"service\": NAME, ...}"

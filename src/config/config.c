@@ -8,6 +8,7 @@
 
 #include "config/draft.h"
 #include "config/keys.h"
+#include "discovery/docker-uri.h"
 
 /* A configuration with the memory that it lives in. */
 struct loaded {
@@ -50,6 +51,10 @@ static int read_flags(struct draft *draft, const struct config_args *args, struc
 
 	if (args->registry)
 		read_registry(draft, arena_strdup(draft->arena, args->registry), "--registry");
+	if (args->docker) {
+		draft->docker = arena_strdup(draft->arena, args->docker);
+		draft->docker_origin = "--docker";
+	}
 	for (size_t i = 0; r == 0 && i < args->n_links; i++)
 		r = draft_read_link(draft, LEVEL_FLAG, "--link", args->links[i], err);
 	return r;
@@ -105,14 +110,14 @@ static int refuse_idle(const struct ambassador_draft *ambassador, struct error *
 /* A file whose "links" are an empty list says so on purpose: there are none yet. */
 static int refuse_no_links(const struct draft *draft, struct error *err)
 {
-	if (draft->says_links)
+	if (draft->says_links || draft->docker)
 		return 0;
 	for (size_t i = 0; i < draft->n_ambassadors; i++)
 		if (draft->ambassadors[i].links)
 			return 0;
 	return fail(err, -EINVAL,
 		    "no links, so there is nothing to do: give one, such as --link 5432=postgres, in NUNCIO_LINKS or "
-		    "in \"links\" of a configuration file (-c)");
+		    "in \"links\" of a configuration file (-c); or --docker, for those of containers' labels");
 }
 
 static int check_ambassadors(const struct draft *draft, struct error *err)
@@ -141,8 +146,8 @@ static int check_file_service(const struct link_draft *link, struct error *err)
 	return draft_fail_key(link, "service", -EINVAL, err);
 }
 
-static int settle_registry(const struct draft *draft, struct link_draft *link, const struct registry_conf *fallback,
-			   struct error *err)
+int draft_settle_registry(const struct draft *draft, struct link_draft *link, const struct registry_conf *fallback,
+			  struct error *err)
 {
 	int r = 0;
 
@@ -167,39 +172,73 @@ static int settle_ambassador(const struct draft *draft, struct ambassador_draft 
 	int r;
 
 	for (link = ambassador->links; link; link = link->by_listen.next) {
-		r = settle_registry(draft, link, registry, err);
+		r = draft_settle_registry(draft, link, registry, err);
 		if (r < 0)
 			return r;
 	}
 	return draft_name_links(draft, ambassador, err);
 }
 
-static int settle(struct draft *draft, struct error *err)
+static int settle_docker(const struct draft *draft, struct config *config, struct error *err)
 {
-	const struct registry_conf *registry = NULL;
+	const char *host = draft->docker, *environment = getenv("DOCKER_HOST");
+	struct docker_uri uri;
 	int r;
 
-	r = check_ambassadors(draft, err);
-	if (r < 0)
-		return r;
-	if (draft->registry) {
-		r = draft_resolve_registry(draft, draft->registry, &registry, err);
-		if (r < 0)
-			return fail_prefix(err, r, "%s", draft->registry_origin);
-	}
+	if (!host)
+		return 0;
+	if (!*host)
+		host = environment && *environment ? environment : DOCKER_SOCKET;
+	config->docker = docker_uri_of_host(draft->arena, host);
+	r = docker_uri_parse(config->docker, &uri, err);
+	arena_free(&uri.arena);
+	return r < 0 ? fail_prefix(err, r, "%s", draft->docker_origin) : 0;
+}
+
+/* Registries are resolved for links, and for those that labels will ask for. */
+static int settle_base(const struct draft *draft, struct config *config, struct error *err)
+{
+	struct config_base *base = arena_alloc(draft->arena, sizeof(*base));
+	struct registry_draft *registries = arena_alloc(draft->arena, (draft->n_registries + 1) * sizeof(*registries));
+	int r = 0;
+
+	*base = (struct config_base){
+		.defaults = draft->defaults, .registries = registries, .n_registries = draft->n_registries};
+	for (size_t i = 0; i < draft->n_registries; i++)
+		registries[i] = draft->registries[i];
+	if (draft->registry)
+		r = draft_resolve_registry(draft, draft->registry, &base->registry, err);
+	config->base = base;
+	return r < 0 ? fail_prefix(err, r, "%s", draft->registry_origin) : 0;
+}
+
+static int settle(struct draft *draft, struct config *config, struct error *err)
+{
+	int r = check_ambassadors(draft, err);
+
+	if (r == 0)
+		r = settle_base(draft, config, err);
+	if (r == 0)
+		r = settle_docker(draft, config, err);
 	for (size_t i = 0; r == 0 && i < draft->n_ambassadors; i++)
-		r = settle_ambassador(draft, &draft->ambassadors[i], registry, err);
+		r = settle_ambassador(draft, &draft->ambassadors[i], config->base->registry, err);
 	return r;
+}
+
+void draft_build_links(const struct ambassador_draft *ambassador, struct arena *arena, struct ambassador_conf *ret)
+{
+	struct link_draft *link;
+
+	ret->n_links = 0;
+	ret->links = arena_alloc(arena, (HASH_CNT(by_listen, ambassador->links) + 1) * sizeof(*ret->links));
+	for (link = ambassador->links; link; link = link->by_listen.next)
+		ret->links[ret->n_links++] = link->conf;
 }
 
 static void build_ambassador(const struct ambassador_draft *draft, struct arena *arena, struct ambassador_conf *ret)
 {
-	struct link_draft *link;
-
 	*ret = (struct ambassador_conf){.netns = draft->netns};
-	ret->links = arena_alloc(arena, HASH_CNT(by_listen, draft->links) * sizeof(*ret->links));
-	for (link = draft->links; link; link = link->by_listen.next)
-		ret->links[ret->n_links++] = link->conf;
+	draft_build_links(draft, arena, ret);
 }
 
 static void build(const struct draft *draft, struct config *config)
@@ -220,7 +259,7 @@ int config_load(const struct config_args *args, struct config **ret, struct erro
 	draft_begin(&draft, &loaded->arena, args->netns);
 	r = read_all(&draft, args, err);
 	if (r == 0)
-		r = settle(&draft, err);
+		r = settle(&draft, &loaded->config, err);
 	if (r == 0)
 		build(&draft, &loaded->config);
 	draft_end(&draft);

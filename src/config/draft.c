@@ -18,6 +18,16 @@ void draft_begin(struct draft *draft, struct arena *arena, const char *netns)
 			     netns ? arena_printf(&draft->scratch, "--netns %s", netns) : "the daemon's own namespace");
 }
 
+void draft_begin_from(struct draft *draft, struct arena *arena, const struct config_base *base)
+{
+	*draft = (struct draft){.arena = arena, .defaults = base->defaults, .n_registries = base->n_registries};
+	draft->registries = xcalloc(base->n_registries + 1, sizeof(*draft->registries));
+	draft->registries_capacity = base->n_registries + 1;
+	for (size_t i = 0; i < base->n_registries; i++)
+		draft->registries[i] = base->registries[i];
+	draft_add_ambassador(draft, NULL, "containers");
+}
+
 void draft_end(struct draft *draft)
 {
 	for (size_t i = 0; i < draft->n_ambassadors; i++)

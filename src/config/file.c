@@ -194,6 +194,17 @@ static int read_default_registry(struct reader *reader, const char *where, const
 	return read_text(reader, where, value, REGISTRY_FORM, &reader->draft->registry, err);
 }
 
+static int read_docker(struct reader *reader, const char *where, const cJSON *value, struct error *err)
+{
+	struct draft *draft = reader->draft;
+
+	draft->docker_origin = where;
+	if (!cJSON_IsBool(value))
+		return read_text(reader, where, value, DOCKER_FORM, &draft->docker, err);
+	draft->docker = cJSON_IsTrue(value) ? arena_strdup(draft->arena, "") : NULL;
+	return 0;
+}
+
 static int read_registry_keys(struct reader *reader, const char *where, const cJSON *object, struct registry_conf *ret,
 			      struct error *err)
 {
@@ -284,7 +295,7 @@ static int read_top(struct reader *reader, const cJSON *root, struct error *err)
 		read_fn read;
 	} members[] = {
 		{"registry", read_default_registry}, {"registries", read_registries},	{"defaults", read_defaults},
-		{"links", read_top_links},	     {"ambassadors", read_ambassadors},
+		{"links", read_top_links},	     {"ambassadors", read_ambassadors}, {"docker", read_docker},
 	};
 	int r;
 

@@ -43,9 +43,10 @@ static int read_option(struct reading *reading, char *option, struct error *err)
 	return set_key(reading, option, key_is_option, equals + 1, err);
 }
 
-/* The whole, in a copy that it cuts and that the link's strings point into. */
-static int read_copy(struct reading *reading, char *text, struct error *err)
+/* The link's strings point into the text. */
+int draft_parse_link(struct link_draft *link, char *text, struct error *err)
 {
+	struct reading reading = {.link = link};
 	char *rest = text, *equals;
 	char *service, *option;
 	int r;
@@ -54,25 +55,25 @@ static int read_copy(struct reading *reading, char *text, struct error *err)
 	equals = strchr(text, '=');
 	if (!equals)
 		return fail(err, -EINVAL, "%s: expected LISTEN=SERVICE[,option=value]..., such as 5432=postgres",
-			    reading->link->conf.origin);
+			    link->conf.origin);
 	*equals = '\0';
 	service = equals + 1;
-	r = set_key(reading, "listen", key_is_accepted, text, err);
+	r = set_key(&reading, "listen", key_is_accepted, text, err);
 	if (r == 0)
-		r = set_key(reading, "service", key_is_accepted, service, err);
+		r = set_key(&reading, "service", key_is_accepted, service, err);
 	while (r == 0 && (option = strsep(&rest, ",")))
-		r = read_option(reading, option, err);
+		r = read_option(&reading, option, err);
 	return r;
 }
 
 int draft_read_link(struct draft *draft, enum level level, const char *said_by, const char *text, struct error *err)
 {
 	const char *origin = arena_printf(&draft->scratch, "%s %s", said_by, text);
-	struct reading reading = {.link = draft_new_link(draft, level, origin)};
+	struct link_draft *link = draft_new_link(draft, level, origin);
 	int r;
 
-	r = read_copy(&reading, arena_strdup(draft->arena, text), err);
+	r = draft_parse_link(link, arena_strdup(draft->arena, text), err);
 	if (r < 0)
 		return r;
-	return draft_add_link(&draft->ambassadors[0], reading.link, err);
+	return draft_add_link(&draft->ambassadors[0], link, err);
 }

@@ -22,20 +22,14 @@ static struct link_draft *find_name(struct link_draft *named, const char *name)
 	return found;
 }
 
-/* Enters the links whose name was given. */
-static int take_given(struct link_draft *links, struct link_draft **named, struct error *err)
+static int take_given(struct link_draft *link, struct link_draft **named, struct error *err)
 {
-	struct link_draft *link, *other;
+	const struct link_draft *other = find_name(*named, link->conf.name);
 
-	for (link = links; link; link = link->by_listen.next) {
-		if (!link->conf.name)
-			continue;
-		other = find_name(*named, link->conf.name);
-		if (other)
-			return fail(err, -EINVAL, "%s: the name \"%s\" is taken by %s: names are unique in a namespace",
-				    link->conf.origin, link->conf.name, other->conf.origin);
-		HASH_ADD_KEYPTR(by_name, *named, link->conf.name, strlen(link->conf.name), link);
-	}
+	if (other)
+		return fail(err, -EINVAL, "%s: the name \"%s\" is taken by %s: names are unique in a namespace",
+			    link->conf.origin, link->conf.name, other->conf.origin);
+	HASH_ADD_KEYPTR(by_name, *named, link->conf.name, strlen(link->conf.name), link);
 	return 0;
 }
 
@@ -70,18 +64,20 @@ static int choose_name(const struct draft *draft, struct link_draft *link, struc
 	return 0;
 }
 
-static int choose_others(const struct draft *draft, struct link_draft *links, struct link_draft **named,
-			 struct error *err)
+int draft_name_link(const struct draft *draft, struct link_draft *link, struct link_draft **named, struct error *err)
 {
-	struct link_draft *link;
+	return link->conf.name ? take_given(link, named, err) : choose_name(draft, link, named, err);
+}
+
+/* All those whose name was given, or all the others. */
+static int name_all(const struct draft *draft, struct link_draft *links, bool given, struct link_draft **named,
+		    struct error *err)
+{
 	int r = 0;
 
-	for (link = links; link; link = link->by_listen.next) {
-		if (!link->conf.name)
-			r = choose_name(draft, link, named, err);
-		if (r < 0)
-			break;
-	}
+	for (struct link_draft *link = links; r == 0 && link; link = link->by_listen.next)
+		if ((link->conf.name != NULL) == given)
+			r = draft_name_link(draft, link, named, err);
 	return r;
 }
 
@@ -90,9 +86,9 @@ int draft_name_links(const struct draft *draft, struct ambassador_draft *ambassa
 	struct link_draft *named = NULL;
 	int r;
 
-	r = take_given(ambassador->links, &named, err);
+	r = name_all(draft, ambassador->links, true, &named, err);
 	if (r == 0)
-		r = choose_others(draft, ambassador->links, &named, err);
+		r = name_all(draft, ambassador->links, false, &named, err);
 	HASH_CLEAR(by_name, named);
 	return r;
 }

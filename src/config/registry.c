@@ -13,7 +13,7 @@ void draft_add_registry(struct draft *draft, const char *name, const struct regi
 {
 	ARRAY_GROW(draft->registries, draft->n_registries, draft->registries_capacity);
 	draft->registries[draft->n_registries++] =
-		(struct registry_draft){.name = arena_strdup(&draft->scratch, name), .conf = *conf};
+		(struct registry_draft){.name = arena_strdup(draft->arena, name), .conf = *conf};
 }
 
 static bool begins_with(const char *text, const char *start)
