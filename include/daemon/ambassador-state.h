@@ -59,9 +59,10 @@ struct ambassador {
 	struct catalog *catalog;
 	const struct ambassador_conf *conf;
 	struct ambassador_options options;
-	char *netns;
+	char *netns; /* what people call it: "" = the daemon's own, "container:NAME" */
 	int netns_fd;
-	int lock; /* keeps a second nuncio out, also where the table cannot be owned; -1: none */
+	bool gone; /* the container's namespace is, and nothing is to be done until the next configuration */
+	int lock;  /* keeps a second nuncio out, also where the table cannot be owned; -1: none */
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;
@@ -94,6 +95,9 @@ struct ambassador {
 	uv_poll_t *watch;	/* interfaces, addresses and routes */
 	uv_poll_t *table_watch; /* where the table is not owned: what others do to it */
 };
+
+/* Takes the configuration's name of the namespace; the links are for ambassador_configure(). */
+void ambassador_take_conf(struct ambassador *ambassador, const struct ambassador_conf *conf);
 
 /* Links. A dirty link is one whose plan may differ from what the kernel holds. */
 void link_mark_dirty(struct link *link);

@@ -30,6 +30,7 @@ struct realm {
 	size_t n_ambassadors;
 	const struct catalog *catalog;
 	struct state *state;
+	const char *docker, *docker_error; /* the engine whose containers are followed, and why it does not answer */
 };
 
 void requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);

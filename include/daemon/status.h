@@ -10,9 +10,10 @@
 
 struct cJSON;
 
+struct realm;
+
 /* Writes the object; with `netns`, only that namespace's, and with `link`, only links of that name. */
-void status_write(FILE *out, struct ambassador *const *ambassadors, size_t count, const struct catalog *catalog,
-		  const char *netns, const char *link);
+void status_write(FILE *out, const struct realm *realm, const char *netns, const char *link);
 
 /* One link's part of it, for cJSON_Delete(). Without `counters` it is cheap, and all connections are 0. */
 struct cJSON *status_of_link(struct ambassador *ambassador, const char *link, bool counters);

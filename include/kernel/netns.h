@@ -7,6 +7,7 @@
 #define NUNCIO_KERNEL_NETNS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -15,6 +16,10 @@
  * Returns a file descriptor for the caller to close, or a negative errno with a sentence that says what to do.
  */
 int netns_open(const char *spec, struct error *err);
+
+/* The inode of the namespace that `spec` names, which tells it from all others that there are now; 0: cannot be had. */
+uint64_t netns_inode(const char *spec);
+uint64_t netns_inode_of(int fd); /* the same of an open one */
 
 /* Does `spec` (not NULL) still name the namespace that is open as fd? Holding it open keeps its inode from being
  * reused. */

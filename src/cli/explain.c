@@ -88,11 +88,15 @@ static void explain_registry(const cJSON *link, const cJSON *registries)
 
 static void explain_link(const cJSON *link, const cJSON *ambassador, const cJSON *registries)
 {
-	const char *netns = answer_text(ambassador, "netns"), *on_empty = answer_text(link, "on_empty");
+	const char *netns = answer_text(ambassador, "netns"), *container = answer_text(ambassador, "container");
+	const char *on_empty = answer_text(link, "on_empty");
 	const cJSON *endpoint;
 
-	printf("link %s in %s%s: %s\n", answer_text(link, "name"), *netns ? "namespace " : "nuncio's own namespace",
-	       netns, answer_text(link, "state"));
+	printf("link %s in %s%s: %s\n", answer_text(link, "name"),
+	       *container ? "container "
+	       : *netns	  ? "namespace "
+			  : "nuncio's own namespace",
+	       *container ? container : netns, answer_text(link, "state"));
 	if (*answer_text(ambassador, "error"))
 		printf("  %s\n", answer_text(ambassador, "error"));
 	if (*answer_text(link, "reason"))

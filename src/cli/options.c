@@ -12,7 +12,8 @@
 /* Those that are about a link of a running nuncio. */
 #define COMMANDS_OF_LINKS (COMMAND_EXPLAIN | COMMAND_DRAIN | COMMAND_UNDRAIN | COMMAND_WEIGHT | COMMAND_WAIT)
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LINK, OPTION_LATER };
+/* OPTION_MAYBE: its argument may be left out, and then is "". */
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_MAYBE, OPTION_LINK, OPTION_LATER };
 
 static const struct option_spec {
 	const char *name;
@@ -35,6 +36,9 @@ static const struct option_spec {
 	 "network namespace: a name under /run/netns, a path, or pid:N (default: the own one)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMANDS_OF_LINKS,
 	 "the link of this namespace, as `nuncio status` calls it ('' is nuncio's own), where several have the name"},
+	{"docker", 0, "[SOCKET]", OPTION_MAYBE, offsetof(struct options, docker), COMMAND_RUN | COMMAND_CHECK,
+	 "give containers the links of their labels, nuncio.link.LISTEN=SERVICE[,KEY=VALUE]... ($DOCKER_HOST, or "
+	 "/var/run/docker.sock)"},
 	{"timeout", 0, "T", OPTION_TEXT, offsetof(struct options, timeout), COMMAND_WAIT,
 	 "wait at most this long, a number with ms, s, m or h (default: for ever), then end with 5"},
 	{"state", 0, "PATH", OPTION_TEXT, offsetof(struct options, state), COMMAND_RUN | COMMAND_CHECK,
@@ -79,13 +83,19 @@ static const struct option_spec {
 	{"drain", 0, "TIME", OPTION_TEXT, offsetof(struct options, drain), COMMAND_ANNOUNCE,
 	 "how long COMMAND goes on after it was withdrawn (default: 0s)"},
 	{"metrics", 0, "ADDR:PORT", OPTION_LATER, 0, COMMAND_RUN, NULL},
-	{"docker", 0, "SOCKET", OPTION_LATER, 0, COMMAND_RUN, NULL},
 	{"watch", 0, NULL, OPTION_LATER, 0, COMMAND_STATUS, NULL},
 	{"help", 'h', NULL, OPTION_FLAG, offsetof(struct options, help), ~0u, "this text"},
 };
 
 /* getopt_long() returns this plus the index into specs[]. */
 #define LONG_BASE 256
+
+static int argument_of(const struct option_spec *spec)
+{
+	if (spec->kind == OPTION_MAYBE)
+		return optional_argument;
+	return spec->argument ? required_argument : no_argument;
+}
 
 static void make_tables(enum command_bit command, struct option *longs, char *letters)
 {
@@ -97,8 +107,7 @@ static void make_tables(enum command_bit command, struct option *longs, char *le
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		if (!(specs[i].commands & command))
 			continue;
-		longs[used++] = (struct option){specs[i].name, specs[i].argument ? required_argument : no_argument,
-						NULL, LONG_BASE + (int)i};
+		longs[used++] = (struct option){specs[i].name, argument_of(&specs[i]), NULL, LONG_BASE + (int)i};
 		if (specs[i].letter)
 			*letters++ = specs[i].letter;
 		if (specs[i].letter && specs[i].argument)
@@ -130,6 +139,9 @@ static int apply_option(const struct option_spec *spec, const char *value, struc
 	case OPTION_TEXT:
 		*(const char **)field = value;
 		return 0;
+	case OPTION_MAYBE:
+		*(const char **)field = value ? value : "";
+		return 0;
 	case OPTION_LINK:
 		ARRAY_GROW(options->links, options->n_links, options->cap_links);
 		options->links[options->n_links++] = value;
@@ -138,6 +150,14 @@ static int apply_option(const struct option_spec *spec, const char *value, struc
 		return fail(err, -ENOTSUP, "--%s is not yet supported by this version", spec->name);
 	}
 	return 0;
+}
+
+/* getopt() finds one that may be left out only behind "="; people also write it as the next word. */
+static const char *argument(const struct option_spec *spec, char **argv)
+{
+	if (!spec || spec->kind != OPTION_MAYBE || optarg || !argv[optind] || *argv[optind] == '-')
+		return optarg;
+	return argv[optind++];
 }
 
 int options_parse(int argc, char **argv, enum command_bit command, struct options *ret, struct error *err)
@@ -156,7 +176,7 @@ int options_parse(int argc, char **argv, enum command_bit command, struct option
 		else if (found == '?')
 			code = fail(err, -EINVAL, "%s: no such option, or it takes no value", argv[optind - 1]);
 		else
-			code = apply_option(find_spec(found), optarg, ret, err);
+			code = apply_option(find_spec(found), argument(find_spec(found), argv), ret, err);
 	}
 	ret->operands = (const char **)(argv + optind);
 	ret->n_operands = argc - optind;

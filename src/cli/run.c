@@ -30,6 +30,7 @@ static struct config_args config_args(const struct options *options)
 		.file = options->file,
 		.registry = options->registry,
 		.netns = options->netns,
+		.docker = options->docker,
 		.links = options->links,
 		.n_links = options->n_links,
 	};

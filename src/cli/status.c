@@ -86,6 +86,24 @@ static void print_links(const cJSON *links)
 	}
 }
 
+static void print_place(const cJSON *ambassador)
+{
+	const char *netns = answer_text(ambassador, "netns"), *container = answer_text(ambassador, "container");
+
+	if (*container)
+		printf("container %s (%s)\n", container, netns);
+	else
+		printf("namespace %s\n", *netns ? netns : "(its own)");
+}
+
+static void print_docker(const cJSON *docker)
+{
+	const char *error = answer_text(docker, "error");
+
+	if (docker)
+		printf("containers of %s  %s\n", answer_text(docker, "uri"), *error ? error : "good");
+}
+
 static void print_status(const cJSON *status)
 {
 	const cJSON *item;
@@ -95,11 +113,12 @@ static void print_status(const cJSON *status)
 
 		if (!cJSON_GetArraySize(links) && !*answer_text(item, "error"))
 			continue;
-		printf("namespace %s\n", *answer_text(item, "netns") ? answer_text(item, "netns") : "(its own)");
+		print_place(item);
 		if (*answer_text(item, "error"))
 			printf("  %s\n", answer_text(item, "error"));
 		print_links(links);
 	}
+	print_docker(cJSON_GetObjectItemCaseSensitive(status, "docker"));
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "registries"))
 		answer_print_registry(item, "");
 }

@@ -160,7 +160,7 @@ int ambassador_configure(struct ambassador *ambassador, const struct ambassador_
 {
 	int code = 0;
 
-	ambassador->conf = conf;
+	ambassador_take_conf(ambassador, conf);
 	for (struct link *link = ambassador->links; link; link = link->hh.next)
 		link->configured = false;
 	for (size_t i = 0; i < conf->n_links; i++) {

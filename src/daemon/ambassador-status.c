@@ -40,7 +40,11 @@ static const char *short_netns(const char *netns)
 
 bool ambassador_is_in(const struct ambassador *ambassador, const char *netns)
 {
-	return !netns || strcmp(short_netns(ambassador->netns), short_netns(netns)) == 0;
+	const struct ambassador_conf *conf = ambassador->conf;
+
+	if (!netns || strcmp(short_netns(ambassador->netns), short_netns(netns)) == 0)
+		return true;
+	return conf->container && (strcmp(conf->container, netns) == 0 || strcmp(conf->netns, netns) == 0);
 }
 
 struct ambassador_totals ambassador_count(const struct ambassador *ambassador)

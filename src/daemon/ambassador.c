@@ -77,8 +77,11 @@ static void close_sockets(struct ambassador *ambassador)
  */
 static void leave_namespace(struct ambassador *ambassador)
 {
-	log_warning("%s: its network namespace is gone, or another one has its name; the rules went with it",
-		    ambassador->netns);
+	/* Of a container, the agent is told as well. */
+	ambassador->gone = ambassador->conf->container != NULL;
+	log_write(ambassador->gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+		  "%s: its network namespace is gone, or another one has its name; the rules went with it",
+		  ambassador->netns);
 	close_sockets(ambassador);
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->installed)
@@ -103,6 +106,21 @@ static void on_presence(uv_timer_t *timer)
 		leave_namespace(ambassador);
 }
 
+static char *title_of(const struct ambassador_conf *conf)
+{
+	if (conf->container)
+		return xasprintf("container:%s", conf->container);
+	return xstrdup(conf->netns ? conf->netns : "");
+}
+
+void ambassador_take_conf(struct ambassador *ambassador, const struct ambassador_conf *conf)
+{
+	ambassador->conf = conf;
+	free(ambassador->netns);
+	ambassador->netns = title_of(conf);
+	ambassador->gone = false;
+}
+
 static void on_patrol(uv_timer_t *timer)
 {
 	struct ambassador *ambassador = timer->data;
@@ -117,9 +135,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 
 	ambassador->loop = loop;
 	ambassador->catalog = catalog;
-	ambassador->conf = conf;
+	ambassador_take_conf(ambassador, conf);
 	ambassador->options = options;
-	ambassador->netns = xstrdup(conf->netns ? conf->netns : "");
 	ambassador->netns_fd = ambassador->lock = -1;
 	ambassador->resync = true;
 	ambassador->retry = new_timer(ambassador);
@@ -202,6 +219,20 @@ static void on_namespace_changed(uv_poll_t *watch, int status, int events)
 		uv_timer_start(ambassador->settle, on_settled, SETTLE_MS, 0);
 }
 
+/* A path or a process id may lead to another namespace by now: its rules are not to land there. */
+static int open_namespace(struct ambassador *ambassador, struct error *err)
+{
+	const struct ambassador_conf *conf = ambassador->conf;
+	int fd = netns_open(conf->netns, err);
+
+	if (!conf->netns_inode || (fd >= 0 && netns_inode_of(fd) == conf->netns_inode))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	ambassador->gone = fd >= 0 || fd == -ENOENT;
+	return fd < 0 ? fd : fail(err, -ENOENT, "its network namespace is gone");
+}
+
 int ambassador_open(struct ambassador *ambassador, struct error *err)
 {
 	struct opening opening = {
@@ -216,7 +247,7 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 
 	if (ambassador->nft)
 		return 0;
-	code = netns_open(ambassador->conf->netns, err);
+	code = open_namespace(ambassador, err);
 	if (code < 0)
 		return code;
 	ambassador->netns_fd = code;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "agent/agent.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct state *state;
 	struct keeper *keeper;
 	struct supervision *supervision; /* NULL: nobody's */
+	struct agent *agent;		 /* NULL: no containers are followed */
 	bool started;			 /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
@@ -72,6 +74,8 @@ static struct realm realm_of(const struct daemon *daemon)
 		.n_ambassadors = daemon->n_ambassadors,
 		.catalog = daemon->catalog,
 		.state = daemon->state,
+		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
+		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
 	};
 }
 
@@ -100,12 +104,20 @@ static int open_control(struct daemon *daemon, struct error *err)
 
 /* Reload */
 
-static struct ambassador *take_ambassador(struct daemon *daemon, const char *netns)
+/* Of containers, only the namespace itself tells that it is the same: names change, and are used again. */
+static bool is_same_namespace(const struct ambassador_conf *a, const struct ambassador_conf *b)
+{
+	if (a->netns_inode != b->netns_inode || !a->container != !b->container)
+		return false;
+	return a->netns_inode || strcmp(a->netns ? a->netns : "", b->netns ? b->netns : "") == 0;
+}
+
+static struct ambassador *take_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
 {
 	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
 		struct ambassador *ambassador = daemon->ambassadors[i];
 
-		if (ambassador && strcmp(ambassador_netns(ambassador), netns ? netns : "") == 0) {
+		if (ambassador && is_same_namespace(ambassador_conf(ambassador), conf)) {
 			daemon->ambassadors[i] = NULL;
 			return ambassador;
 		}
@@ -120,36 +132,101 @@ static void dismiss_ambassador(struct ambassador *ambassador)
 
 	if (ambassador_cleanup(ambassador, &err) < 0)
 		log_error("%s", err.text);
+	else if (ambassador_conf(ambassador)->container)
+		log_info("%s: gone, and its links with it", ambassador_netns(ambassador));
 	else
 		log_notice("%s: its ambassador is gone, its table, addresses and settings removed",
 			   *ambassador_netns(ambassador) ? ambassador_netns(ambassador) : "own network namespace");
 	ambassador_free(ambassador);
 }
 
-static void apply_config(struct daemon *daemon, struct config *config)
+static struct ambassador *keep_or_make(struct daemon *daemon, const struct ambassador_conf *conf)
 {
-	struct ambassador **next = xcalloc(config->n_ambassadors, sizeof(struct ambassador *));
+	struct ambassador *ambassador = take_ambassador(daemon, conf);
 	struct error err;
 
-	for (size_t i = 0; i < config->n_ambassadors; i++) {
-		const struct ambassador_conf *conf = &config->ambassadors[i];
+	if (ambassador && ambassador_conf(ambassador) == conf)
+		return ambassador;
+	if (!ambassador)
+		ambassador = new_ambassador(daemon, conf);
+	if (ambassador_configure(ambassador, conf, &err) < 0)
+		log_error("%s", err.text);
+	return ambassador;
+}
 
-		next[i] = take_ambassador(daemon, conf->netns);
-		if (!next[i])
-			next[i] = new_ambassador(daemon, conf);
-		if (ambassador_configure(next[i], conf, &err) < 0)
-			log_error("%s", err.text);
+/* What was set by hand stays for the links that there are; those of containers are not known before the engine answers.
+ */
+static void retain_state(struct daemon *daemon, bool save)
+{
+	struct ambassador_conf *all = xcalloc(daemon->n_ambassadors + 1, sizeof(*all));
+	const struct config config = {.ambassadors = all, .n_ambassadors = daemon->n_ambassadors};
+
+	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
+		all[i] = *ambassador_conf(daemon->ambassadors[i]);
+		all[i].netns = (char *)(uintptr_t)ambassador_netns(daemon->ambassadors[i]);
 	}
+	if (!daemon->agent || agent_is_ready(daemon->agent))
+		state_retain(daemon->state, &config, save);
+	free(all);
+}
+
+/* The ambassadors of the configuration, and then those of containers. */
+static void apply(struct daemon *daemon, const struct config *config)
+{
+	size_t n_containers = 0;
+	const struct ambassador_conf *const *containers =
+		daemon->agent ? agent_ambassadors(daemon->agent, &n_containers) : NULL;
+	size_t count = config->n_ambassadors + n_containers;
+	struct ambassador **next = xcalloc(count + 1, sizeof(struct ambassador *));
+
+	for (size_t i = 0; i < count; i++)
+		next[i] = keep_or_make(daemon, i < config->n_ambassadors ? &config->ambassadors[i]
+									 : containers[i - config->n_ambassadors]);
 	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
 		if (daemon->ambassadors[i])
 			dismiss_ambassador(daemon->ambassadors[i]);
 	}
 	free(daemon->ambassadors);
 	daemon->ambassadors = next;
-	daemon->n_ambassadors = config->n_ambassadors;
+	daemon->n_ambassadors = count;
+	retain_state(daemon, true);
+	if (daemon->agent)
+		agent_settle(daemon->agent);
+}
+
+static void on_containers_changed(void *context)
+{
+	struct daemon *daemon = context;
+
+	apply(daemon, daemon->config);
+}
+
+/* Another engine is another agent; what the former one said goes with it. */
+static void configure_agent(struct daemon *daemon, const struct config *config)
+{
+	struct error err;
+
+	if (daemon->agent && config->docker && strcmp(agent_uri(daemon->agent), config->docker) == 0) {
+		agent_configure(daemon->agent, config);
+		return;
+	}
+	daemon->agent = NULL;
+	if (config->docker &&
+	    agent_open(&daemon->loop, config, on_containers_changed, daemon, &daemon->agent, &err) < 0)
+		log_error("%s", err.text);
+}
+
+static void reconfigure(struct daemon *daemon, struct config *config)
+{
+	struct agent *former = daemon->agent;
+
+	configure_agent(daemon, config);
+	apply(daemon, config);
+	/* Until now, ambassadors were about what these own. */
+	if (former != daemon->agent)
+		agent_close(former);
 	config_free(daemon->config);
 	daemon->config = config;
-	state_retain(daemon->state, config, true);
 }
 
 static void on_hangup(uv_signal_t *handle, int signal)
@@ -165,7 +242,7 @@ static void on_hangup(uv_signal_t *handle, int signal)
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
 	}
-	apply_config(daemon, config);
+	reconfigure(daemon, config);
 	log_notice("reload: the new configuration is in force");
 }
 
@@ -177,7 +254,7 @@ static enum exit_code outcome_of_start(const struct daemon *daemon)
 
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		failed += ambassador_error(daemon->ambassadors[i]) != NULL;
-	if (!daemon->n_ambassadors)
+	if (!daemon->n_ambassadors && !daemon->agent)
 		log_notice("ready: no links are configured yet");
 	return failed && failed == daemon->n_ambassadors ? EXIT_KERNEL : EXIT_GOOD;
 }
@@ -283,6 +360,7 @@ static void close_everything(struct daemon *daemon)
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_free(daemon->ambassadors[i]);
 	free(daemon->ambassadors);
+	agent_close(daemon->agent);
 	catalog_free(daemon->catalog);
 	supervision_close(daemon->supervision);
 	uv_close((uv_handle_t *)&daemon->before_sleep, NULL);
@@ -307,7 +385,8 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	daemon.catalog = catalog_new(&daemon.loop);
 	daemon.supervision = options->once ? NULL : supervision_open(&daemon.loop);
 	daemon.state = state_open(options->state, options->dry_run);
-	state_retain(daemon.state, config, false);
+	if (!config->docker)
+		state_retain(daemon.state, config, false);
 	daemon.keeper =
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
 	code = open_control(&daemon, &err);
@@ -317,6 +396,8 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 		privileges_drop();
 	if (code == 0) {
 		code = create_ambassadors(&daemon, &err);
+		if (code == 0 && config->docker && !options->once)
+			code = agent_open(&daemon.loop, config, on_containers_changed, &daemon, &daemon.agent, &err);
 		if (code < 0)
 			daemon.exit_code = EXIT_CONFIG;
 	}

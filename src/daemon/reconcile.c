@@ -256,11 +256,15 @@ void ambassador_reconcile(struct ambassador *ambassador)
 	struct error err;
 	int code;
 
-	if (!has_work(ambassador) || ambassador->backing_off)
+	if (!has_work(ambassador) || ambassador->backing_off || ambassador->gone)
 		return;
 	ambassador->just_read = false;
 	ambassador->losses_told = 0;
 	code = ambassador_open(ambassador, &err);
+	if (ambassador->gone) {
+		log_debug("%s: %s", ambassador->netns, err.text);
+		return;
+	}
 	if (code == 0)
 		code = bring_up_to_date(ambassador, &sums, &err);
 	for (int try = 1; ambassador->nft && round_is_out_of_sync(code) && try < RESYNC_TRIES; try++)

@@ -359,7 +359,7 @@ static void answer_explain(const struct realm *realm, const cJSON *request, FILE
 	struct error err;
 
 	if (link && find_ambassadors(realm, netns, link, &first)) {
-		status_write(out, realm->ambassadors, realm->n_ambassadors, realm->catalog, netns, link);
+		status_write(out, realm, netns, link);
 		return;
 	}
 	fail_unknown(realm, netns, link ? link : "", &err);
@@ -379,8 +379,7 @@ void requests_answer(const struct realm *realm, const cJSON *request, FILE *out)
 	const char *command = text_of(request, "command");
 
 	if (command && strcmp(command, "status") == 0)
-		status_write(out, realm->ambassadors, realm->n_ambassadors, realm->catalog, text_of(request, "netns"),
-			     text_of(request, "link"));
+		status_write(out, realm, text_of(request, "netns"), text_of(request, "link"));
 	else if (command && strcmp(command, "conns") == 0)
 		conns_write(out, realm->ambassadors, realm->n_ambassadors, text_of(request, "link"),
 			    conns_limit(request));

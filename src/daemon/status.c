@@ -8,6 +8,7 @@
 
 #include "base/age.h"
 #include "daemon/overrides.h"
+#include "daemon/requests.h"
 
 struct writer {
 	FILE *out;
@@ -314,8 +315,14 @@ cJSON *status_of_link(struct ambassador *ambassador, const char *link, bool coun
 
 static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
 {
+	const struct ambassador_conf *conf = ambassador_conf(ambassador);
+
 	fputs("{\"netns\":", writer->out);
-	write_string(writer->out, ambassador_netns(ambassador));
+	write_string(writer->out, conf->netns ? conf->netns : "");
+	if (conf->container) {
+		fputs(",\"container\":", writer->out);
+		write_string(writer->out, conf->container);
+	}
 	if (ambassador_error(ambassador)) {
 		fputs(",\"error\":", writer->out);
 		write_string(writer->out, ambassador_error(ambassador));
@@ -344,22 +351,36 @@ static void write_registry(void *context, const struct registry_status *status)
 	write_item(context, object);
 }
 
-void status_write(FILE *out, struct ambassador *const *ambassadors, size_t count, const struct catalog *catalog,
-		  const char *netns, const char *link)
+static void write_docker(FILE *out, const struct realm *realm)
+{
+	if (!realm->docker)
+		return;
+	fputs("\"docker\":{\"uri\":", out);
+	write_string(out, realm->docker);
+	if (realm->docker_error) {
+		fputs(",\"error\":", out);
+		write_string(out, realm->docker_error);
+	}
+	fputs("},", out);
+}
+
+void status_write(FILE *out, const struct realm *realm, const char *netns, const char *link)
 {
 	struct writer writer = {.out = out};
 	unsigned int written = 0;
 
 	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
-	for (size_t i = 0; i < count; i++) {
-		if (!ambassador_is_in(ambassadors[i], netns))
+	for (size_t i = 0; i < realm->n_ambassadors; i++) {
+		if (!ambassador_is_in(realm->ambassadors[i], netns))
 			continue;
 		if (written++)
 			fputc(',', out);
-		write_ambassador(&writer, ambassadors[i], link);
+		write_ambassador(&writer, realm->ambassadors[i], link);
 	}
-	fputs("],\"registries\":[", out);
+	fputs("],", out);
+	write_docker(out, realm);
+	fputs("\"registries\":[", out);
 	writer.items = 0;
-	catalog_registries(catalog, write_registry, &writer);
+	catalog_registries(realm->catalog, write_registry, &writer);
 	fputs("]}", out);
 }

@@ -46,6 +46,25 @@ int netns_open(const char *spec, struct error *err)
 		    path);
 }
 
+uint64_t netns_inode(const char *spec)
+{
+	char path[PATH_MAX];
+	struct stat named, own;
+
+	make_path(spec, path);
+	/* A path that a namespace is to be mounted on, or was, is a file of another file system. */
+	if (stat(path, &named) < 0 || stat("/proc/self/ns/net", &own) < 0 || named.st_dev != own.st_dev)
+		return 0;
+	return named.st_ino;
+}
+
+uint64_t netns_inode_of(int fd)
+{
+	struct stat open;
+
+	return fstat(fd, &open) == 0 ? open.st_ino : 0;
+}
+
 bool netns_is_current(const char *spec, int fd)
 {
 	char path[PATH_MAX];
