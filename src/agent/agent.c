@@ -291,7 +291,8 @@ static void note_lost(struct place *place, const struct member *member)
 {
 	struct error err;
 
-	if (member->inode || place->n_complaints || uv_hrtime() - place->since < LOST_S * UINT64_C(1000000000))
+	if (member->inode || place->conf.netns_inode || place->n_complaints ||
+	    uv_hrtime() - place->since < LOST_S * UINT64_C(1000000000))
 		return;
 	fail(&err, 0,
 	     "container %.64s: its network namespace is neither at \"%.100s\" nor that of the process %u: nuncio needs "
