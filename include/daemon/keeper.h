@@ -25,11 +25,11 @@ struct keeper;
 struct keeper *keeper_open(uv_loop_t *loop, const char *path, bool asked, bool dry_run);
 
 /*
- * What the file says, as a catalog_known_fn; it is read when it is asked for first. One that cannot be used is said in
- * the log and set aside as PATH.endpoints.broken, or, with `dry_run`, only said. It is there until keeper_begun(),
- * which tells how many links began with it, where any did.
+ * What the file says, as a catalog_known_fn with the keeper as its context; it is read when it is asked for first. One
+ * that cannot be used is said in the log and set aside as PATH.endpoints.broken, or, with `dry_run`, only said. It is
+ * there until keeper_begun(), which tells how many links began with it, where any did.
  */
-const struct known *keeper_known(void *keeper);
+const struct known *keeper_known(void *context);
 void keeper_begun(struct keeper *keeper, uint32_t links);
 
 /* To be called once per turn of the loop: has something to be written? Cheap where nothing has changed. */
