@@ -197,7 +197,7 @@ static char *dropin_path(const struct file_service *files, const char *name)
 	return xasprintf("%s/%s", files->dropins, name);
 }
 
-static struct part *touch(struct file_service *files, const char *name)
+static void touch(struct file_service *files, const char *name)
 {
 	struct part *part;
 
@@ -208,7 +208,6 @@ static struct part *touch(struct file_service *files, const char *name)
 		HASH_ADD_KEYPTR(hh, files->parts, part->name, strlen(part->name), part);
 	}
 	part->touched = true;
-	return part;
 }
 
 static void remove_part(struct file_service *files, struct part *part)
