@@ -13,6 +13,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+/* AddressSanitizer looks for leaks with ptrace(), and asks another program for the lines. */
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 /* A reload may bring other namespaces and registries, so what was needed once is needed for ever. */
 static const unsigned int needed[] = {
 	CAP_NET_ADMIN,	     /* nftables, conntrack, addresses, ending connections */
@@ -217,7 +224,6 @@ static void filter_calls(void)
 void privileges_drop(void)
 {
 	drop_capabilities();
-#ifndef __SANITIZE_ADDRESS__ /* at its end it looks for leaks with ptrace(), and execve()s who knows the lines */
-	filter_calls();
-#endif
+	if (!SANITIZED)
+		filter_calls();
 }

@@ -144,7 +144,6 @@ def test_restart_and_kill_under_load(host):
 
 def test_frozen(host):
     """The watchdog ends one that stands still, and it is started again."""
-    host.write("/run/systemd/system/nuncio.service.d/watchdog.conf", "[Service]\nWatchdogSec=2\n")
     host.run("sh", "-c", "mkdir -p /run/systemd/system/nuncio.service.d; printf '[Service]\\nWatchdogSec=2\\n' "
              ">/run/systemd/system/nuncio.service.d/watchdog.conf; systemctl daemon-reload; systemctl restart nuncio")
     with Load(host):
@@ -170,11 +169,16 @@ def test_broken_configuration(host):
     wait_until(lambda: host.show("nuncio", "StatusText") == "1 link, 3 endpoints", 10)
 
 
-def test_ambassador_in_a_namespace(host):
-    """One that is there, and one that is made again."""
+@pytest.fixture(scope="module")
+def application(host):
+    """A namespace with an ambassador of its own."""
     configure(host, dict(LINK, listen="7000"), path="/etc/nuncio/netns/app.json")
     host.run("sh", "-c", APPLICATION)
     host.run("systemctl", "start", "nuncio@app")
+
+
+def test_ambassador_in_a_namespace(host, application):
+    """One that is there, and one that is made again."""
     assert host.show("nuncio@app", "StatusText") == "1 link, 3 endpoints"
     assert works(host, "127.0.0.1:7000", namespace="app")
     # The command of the host's daemon does not mix them up.
@@ -243,7 +247,7 @@ def test_announcing_a_unit(host, etcd):
     host.run("systemctl", "stop", "web")
 
 
-def test_upgrade_under_load(host):
+def test_upgrade_under_load(host, application):
     pid = host.show("nuncio", "MainPID")
     of_app = host.show("nuncio@app", "MainPID")
     with Load(host):
@@ -254,7 +258,7 @@ def test_upgrade_under_load(host):
     assert works(host)
 
 
-def test_remove_and_purge(host):
+def test_remove_and_purge(host, application):
     host.run("nuncio", "weight", "web", "b1", "3")
     host.run("dpkg", "-r", "nuncio")
     # Rules go with what could keep them up to date; what was configured and set by hand stays.
