@@ -22,6 +22,7 @@ enum command_bit {
 	COMMAND_WEIGHT = 512,
 	COMMAND_WAIT = 1024,
 	COMMAND_ANNOUNCE = 2048,
+	COMMAND_ENV = 4096,
 };
 
 struct options {
@@ -29,7 +30,7 @@ struct options {
 	const char *service, *endpoint, *id, *weight, *ttl, *format, *check, *check_interval, *drain; /* announce */
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;
-	bool once, cleanup_on_exit, share_table, keep_privileges, online, json, verbose, help;
+	bool once, cleanup_on_exit, share_table, keep_privileges, hosts, online, json, verbose, help;
 	const char **operands; /* what follows the options; into argv */
 	int n_operands;
 };

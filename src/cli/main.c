@@ -45,6 +45,8 @@ static const struct command {
 	 NULL},
 	{"wait", COMMAND_WAIT, " LINK...", INT_MAX,
 	 "until each of the links has an endpoint; waits for nuncio itself, too", command_wait, NULL},
+	{"env", COMMAND_ENV, " [LINK]...", INT_MAX,
+	 "links as Docker's variables: of -c, --link or $NUNCIO_LINKS, else of the running nuncio", command_env, NULL},
 	{"cleanup", COMMAND_CLEANUP, "", 0, "remove the table, addresses and settings that nuncio left in a namespace",
 	 command_cleanup, NULL},
 	{"announce", COMMAND_ANNOUNCE, " [--] [COMMAND...]", INT_MAX,
@@ -53,7 +55,7 @@ static const struct command {
 	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
 };
 
-static const char *const later_commands[] = {"events", "env"};
+static const char *const later_commands[] = {"events"};
 
 static void print_usage(FILE *out)
 {

@@ -25,16 +25,17 @@ static const struct option_spec {
 	const char *help;
 } specs[] = {
 	{"config", 'c', "FILE", OPTION_TEXT, offsetof(struct options, file),
-	 COMMAND_RUN | COMMAND_CHECK | COMMAND_ANNOUNCE, "configuration file (JSON, // comments allowed)"},
+	 COMMAND_RUN | COMMAND_CHECK | COMMAND_ANNOUNCE | COMMAND_ENV,
+	 "configuration file (JSON, // comments allowed)"},
 	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry), COMMAND_ANNOUNCE,
 	 "etcd://HOST[,HOST]/PREFIX, consul://HOST/ (its agent) or file:DIR (or $NUNCIO_REGISTRY)"},
 	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry), COMMAND_RUN | COMMAND_CHECK,
 	 "file:PATH, etcd://HOST[,HOST]/PREFIX, consul://HOST/ or dns://[SERVER]/ (or $NUNCIO_REGISTRY)"},
-	{"link", 0, "LINK", OPTION_LINK, 0, COMMAND_RUN | COMMAND_CHECK,
+	{"link", 0, "LINK", OPTION_LINK, 0, COMMAND_RUN | COMMAND_CHECK | COMMAND_ENV,
 	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,
 	 "network namespace: a name under /run/netns, a path, or pid:N (default: the own one)"},
-	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMANDS_OF_LINKS,
+	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMANDS_OF_LINKS | COMMAND_ENV,
 	 "the link of this namespace, as `nuncio status` calls it ('' is nuncio's own), where several have the name"},
 	{"docker", 0, "[SOCKET]", OPTION_MAYBE, offsetof(struct options, docker), COMMAND_RUN | COMMAND_CHECK,
 	 "give containers the links of their labels, nuncio.link.LISTEN=SERVICE[,KEY=VALUE]... ($DOCKER_HOST, or "
@@ -45,8 +46,10 @@ static const struct option_spec {
 	 "file of what operators set by hand, beside it the last known endpoints; or \"none\" (default: "
 	 "/var/lib/nuncio/state.json, if it can be had)"},
 	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control),
-	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMANDS_OF_LINKS,
+	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_ENV | COMMANDS_OF_LINKS,
 	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},
+	{"hosts", 0, NULL, OPTION_FLAG, offsetof(struct options, hosts), COMMAND_ENV,
+	 "as lines of /etc/hosts, ADDRESS NAME, instead of variables"},
 	{"online", 0, NULL, OPTION_FLAG, offsetof(struct options, online), COMMAND_CHECK,
 	 "read the registry once and let the kernel check the transaction; print what would be sent"},
 	{"once", 0, NULL, OPTION_FLAG, offsetof(struct options, once), COMMAND_RUN,
