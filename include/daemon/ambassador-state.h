@@ -61,8 +61,11 @@ struct ambassador {
 	struct ambassador_options options;
 	char *netns; /* what people call it: "" = the daemon's own, "container:NAME" */
 	int netns_fd;
-	bool gone; /* the container's namespace is, and nothing is to be done until the next configuration */
-	int lock;  /* keeps a second nuncio out, also where the table cannot be owned; -1: none */
+	bool had_company;     /* its own namespace has had interfaces besides lo ... */
+	uint64_t alone_since; /* ... and has none since then, by uv_now(); 0: it has */
+	bool abandoned;	      /* and will have none any more */
+	bool gone;	      /* the container's namespace is, and nothing is to be done until the next configuration */
+	int lock;	      /* keeps a second nuncio out, also where the table cannot be owned; -1: none */
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;

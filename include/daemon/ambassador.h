@@ -59,6 +59,8 @@ const char *ambassador_netns(const struct ambassador *ambassador); /* "" = the d
 const char *ambassador_error(const struct ambassador *ambassador); /* NULL: all is well */
 bool ambassador_is_ready(const struct ambassador *ambassador);	   /* its namespace has its table */
 const struct ambassador_conf *ambassador_conf(const struct ambassador *ambassador);
+/* Has the container whose network a sidecar shares left it behind? */
+bool ambassador_is_abandoned(const struct ambassador *ambassador);
 /* Is that what the configuration calls its namespace? NULL: any; /run/netns/NAME is NAME. */
 bool ambassador_is_in(const struct ambassador *ambassador, const char *netns);
 

@@ -25,6 +25,9 @@ uint64_t netns_inode_of(int fd); /* the same of an open one */
  * reused. */
 bool netns_is_current(const char *spec, int fd);
 
+/* Is this process in a container, which is to say in another PID namespace than the machine's first process? */
+bool netns_in_container(void);
+
 /*
  * Makes the caller the only one that holds the lock of the calling thread's namespace, for as long as the returned file
  * descriptor is open. -EADDRINUSE: somebody else has it.

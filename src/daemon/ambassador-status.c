@@ -33,6 +33,11 @@ const struct ambassador_conf *ambassador_conf(const struct ambassador *ambassado
 	return ambassador->conf;
 }
 
+bool ambassador_is_abandoned(const struct ambassador *ambassador)
+{
+	return ambassador->abandoned;
+}
+
 static const char *short_netns(const char *netns)
 {
 	return strncmp(netns, NETNS_DIRECTORY, strlen(NETNS_DIRECTORY)) == 0 ? netns + strlen(NETNS_DIRECTORY) : netns;

@@ -23,6 +23,9 @@
 /* How long changes of the namespace are let run before they are looked at. */
 #define SETTLE_MS 100
 
+/* How long a sidecar's namespace is without interfaces before it counts as left behind. */
+#define ALONE_MS 1000
+
 /* How often the footprint is looked at without an occasion: the kernel tells nobody that route_localnet was set. */
 #define PATROL_MS 10000
 
@@ -201,11 +204,48 @@ static int open_sockets(void *context)
 	return code;
 }
 
+static bool has_company(const struct ambassador *ambassador)
+{
+	struct net_interface *interfaces;
+	size_t count, others = 0;
+
+	if (net_read_interfaces(ambassador->net, &interfaces, &count, NULL) < 0)
+		return true;
+	for (size_t i = 0; i < count; i++)
+		others += !interfaces[i].loopback;
+	free(interfaces);
+	return others != 0;
+}
+
+static void on_settled(uv_timer_t *timer);
+
+/*
+ * The container that a sidecar shares the network of may be started again: it gets a new namespace, and its interfaces
+ * leave the old one, where the sidecar stays with nobody to serve. Only the engine can bring it into the new one.
+ */
+static void look_for_company(struct ambassador *ambassador)
+{
+	uint64_t now = uv_now(ambassador->loop);
+
+	if (ambassador->conf->netns || !ambassador->nft || !netns_in_container())
+		return;
+	if (has_company(ambassador)) {
+		ambassador->had_company = true;
+		ambassador->alone_since = 0;
+	} else if (ambassador->had_company) {
+		if (!ambassador->alone_since)
+			ambassador->alone_since = now;
+		ambassador->abandoned = now - ambassador->alone_since >= ALONE_MS;
+		uv_timer_start(ambassador->settle, on_settled, ALONE_MS, 0);
+	}
+}
+
 static void on_settled(uv_timer_t *timer)
 {
 	struct ambassador *ambassador = timer->data;
 
 	ambassador->footprint_dirty = true;
+	look_for_company(ambassador);
 }
 
 /* Changes of interfaces and routes come in bursts, and each look at them reads them all. */
@@ -260,6 +300,7 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 	uv_poll_init(ambassador->loop, ambassador->watch, net_watch_fd(ambassador->net));
 	uv_poll_start(ambassador->watch, UV_READABLE, on_namespace_changed);
 	ambassador->resync = true;
+	look_for_company(ambassador);
 	return 0;
 }
 

@@ -289,6 +289,19 @@ static bool is_keeping(const struct daemon *daemon)
 	return daemon->started && daemon->exit_code == EXIT_GOOD && !daemon->options->once && !daemon->options->dry_run;
 }
 
+/* A restart policy starts the sidecar again, in the namespace that its application has now. */
+static void end_if_abandoned(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->n_ambassadors; i++) {
+		if (!ambassador_is_abandoned(daemon->ambassadors[i]))
+			continue;
+		log_error("this network namespace has lost all its interfaces: the container that it is shared with "
+			  "was stopped or started again, and has another one; ending, to be started again in that");
+		daemon->exit_code = EXIT_KERNEL;
+		uv_stop(&daemon->loop);
+	}
+}
+
 /* Once per turn of the loop, when all events of the turn have been seen: everything that they changed goes together. */
 static void before_sleep(uv_prepare_t *handle)
 {
@@ -300,6 +313,7 @@ static void before_sleep(uv_prepare_t *handle)
 		return;
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_reconcile(daemon->ambassadors[i]);
+	end_if_abandoned(daemon);
 	if (is_keeping(daemon))
 		keeper_look(daemon->keeper, daemon->catalog);
 	supervision_turn(daemon->supervision, &realm);

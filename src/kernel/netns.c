@@ -65,6 +65,16 @@ uint64_t netns_inode_of(int fd)
 	return fstat(fd, &open) == 0 ? open.st_ino : 0;
 }
 
+/* Of the first PID namespace: PID_NS_INIT_INO of linux/nsfs.h, which older headers lack. */
+#define FIRST_PID_NAMESPACE 0xEFFFFFFCU
+
+bool netns_in_container(void)
+{
+	struct stat own;
+
+	return stat("/proc/self/ns/pid", &own) == 0 && own.st_ino != FIRST_PID_NAMESPACE;
+}
+
 bool netns_is_current(const char *spec, int fd)
 {
 	char path[PATH_MAX];

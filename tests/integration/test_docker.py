@@ -239,6 +239,16 @@ def test_a_sidecar_is_configured_by_its_environment(lab, engine):
     assert result["failed"] == 0, result
 
 
+def test_a_sidecar_follows_its_application_by_being_started_again(lab, engine):
+    lab.registry.write({"web": ["10.0.0.1:80"]})
+    app = engine.run("app")
+    sidecar = run_sidecar(engine, lab, options=["--restart=always"])
+    wait_for_links(app, {"9000": "web"})
+    engine.docker("restart", "-t", "0", "app")
+    wait_for_links(app, {"9000": "web"})
+    assert sidecar.inspect()["RestartCount"] == 1
+
+
 def churn(engine, names, seconds, alive):
     """Starts and stops containers in random order."""
     end = time.monotonic() + seconds
