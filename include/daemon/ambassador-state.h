@@ -38,6 +38,7 @@ struct link {
 	bool dirty;	/* in the ambassador's list of those */
 	struct link *dirty_prev, *dirty_next;
 	bool configured;      /* mark of ambassador_configure() */
+	uint64_t subscribed;  /* uv_hrtime() when it was configured to lead to its service */
 	uint64_t received;    /* uv_hrtime() of the registry's event that was carried out last */
 	uint64_t empty_since; /* uv_hrtime(); 0: some endpoint serves */
 	bool keeping;	      /* the registry has none, and the last known ones stay */

@@ -129,6 +129,7 @@ static int configure_link(struct ambassador *ambassador, const struct link_conf 
 	if (!resubscribe)
 		return 0;
 	link->redirected = link->installed;
+	link->subscribed = uv_hrtime();
 	catalog_unsubscribe(ambassador->catalog, &link->subscription);
 	return catalog_subscribe(ambassador->catalog, conf->registry_conf, conf->service, &link->subscription, err);
 }

@@ -346,8 +346,12 @@ static void log_members(struct ambassador *ambassador, struct round *round)
 
 		if (member->refusal)
 			continue;
-		if (service && service_received(service) != member->link->received)
+		if (service && service_received(service) != member->link->received) {
 			entry.received = member->link->received = service_received(service);
+			/* An answer may have been there long before the link. */
+			if (entry.received < member->link->subscribed)
+				entry.received = member->link->subscribed;
+		}
 		changelog_link(&entry, &round->sums);
 	}
 }

@@ -351,18 +351,34 @@ static void ask_for_containers(struct docker_engine *engine)
 
 /* The list */
 
-static void take_list(struct docker_engine *engine, const struct docker_list *list)
+/* Podman's list does not say who shares another's network; what it said of the container itself does. */
+static void mark_shared(struct docker_engine *engine, const struct docker_list *list)
 {
-	struct entry *entry, *next;
+	struct entry *entry, *owner;
 
 	for (entry = engine->entries; entry; entry = entry->hh.next)
 		entry->listed = entry->shared = false;
+	for (entry = engine->entries; entry; entry = entry->hh.next) {
+		const struct docker_container *container = entry->container;
+
+		owner = container && container->n_labels && container->shares ? find_entry(engine, container->shares)
+									      : NULL;
+		if (owner)
+			owner->shared = true;
+	}
 	for (size_t i = 0; i < list->count; i++) {
 		const struct docker_listed *item = &list->items[i];
 
 		if (item->counts && item->shares)
 			get_entry(engine, item->shares)->shared = true;
 	}
+}
+
+static void take_list(struct docker_engine *engine, const struct docker_list *list)
+{
+	struct entry *entry, *next;
+
+	mark_shared(engine, list);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct docker_listed *item = &list->items[i];
 

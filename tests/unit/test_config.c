@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "config/config.h"
+#include "config/container.h"
 
 #define FILE_NAME "nuncio.json"
 
@@ -984,6 +985,56 @@ static int leave_directory(void **state)
 	return r;
 }
 
+/* Labels of containers */
+
+static char refusals[2048];
+
+static void note_refusal(void *context, const char *sentence)
+{
+	size_t used = strlen(refusals);
+
+	(void)context;
+	snprintf(refusals + used, sizeof(refusals) - used, "%s\n", sentence);
+}
+
+static void labels_start_from_the_configuration(void **state)
+{
+	static const struct label_conf labels[] = {
+		{"app", "nuncio.link.5432", "5432", "db,registry=dc2"},
+		{"app", "nuncio.link.0", "0", "db"},
+		{"app", "connect.53/udp", "53/udp", "dns,name=db"},
+		{"app", "nuncio.link.80", "80", "web,color=red"},
+		{"side", "connect.5432", "5432", "other"},
+		{"side", "connect.5433", "5433", "db,name=db"},
+		{"side", "connect.5434", "5434", ""},
+	};
+	struct config *config = load_good(&(struct said){
+		.file = "{'registry': 'file:a', 'registries': {'dc2': {'uri': 'file:b'}}, 'docker': '/run/d.sock',"
+			"'defaults': {'balance': 'random'}}"});
+	struct ambassador_conf conf = {0};
+	struct arena arena = {0};
+
+	(void)state;
+	assert_int_equal(config->n_ambassadors, 0);
+	assert_string_equal(config->docker, "docker:///run/d.sock");
+	refusals[0] = '\0';
+	config_read_labels(config, labels, ARRAY_SIZE(labels), &arena, &conf, note_refusal, NULL);
+	assert_int_equal(conf.n_links, 2);
+	assert_string_equal(conf.links[0].registry, "file:b");
+	assert_string_equal(conf.links[0].name, "db-5432");
+	assert_int_equal(conf.links[0].balance, BALANCE_RANDOM);
+	assert_string_equal(conf.links[1].registry, "file:a");
+	assert_string_equal(conf.links[1].name, "db");
+	assert_non_null(strstr(refusals, "container app: label nuncio.link.0=db: listen: "));
+	assert_non_null(strstr(refusals, "container app: label nuncio.link.80=web,color=red: unknown key \"color\""));
+	assert_non_null(strstr(refusals, "container side: label connect.5432=other: listens on 127.0.0.1:5432/tcp, and "
+					 "so does container app: label nuncio.link.5432=db,registry=dc2"));
+	assert_non_null(strstr(refusals, "container side: label connect.5433=db,name=db: the name \"db\" is taken"));
+	assert_non_null(strstr(refusals, "container side: label connect.5434=: service: \"\" is not accepted"));
+	arena_free(&arena);
+	config_free(config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1022,6 +1073,7 @@ int main(void)
 		cmocka_unit_test(files_that_cannot_be_read_are_refused),
 		cmocka_unit_test(many_links_are_quick),
 		cmocka_unit_test(keys_are_printed),
+		cmocka_unit_test(labels_start_from_the_configuration),
 	};
 
 	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
