@@ -30,7 +30,8 @@ static const struct option_spec {
 	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry), COMMAND_ANNOUNCE,
 	 "etcd://HOST[,HOST]/PREFIX, consul://HOST/ (its agent) or file:DIR (or $NUNCIO_REGISTRY)"},
 	{"registry", 0, "URI", OPTION_TEXT, offsetof(struct options, registry), COMMAND_RUN | COMMAND_CHECK,
-	 "file:PATH, etcd://HOST[,HOST]/PREFIX, consul://HOST/ or dns://[SERVER]/ (or $NUNCIO_REGISTRY)"},
+	 "file:PATH, etcd://HOST[,HOST]/PREFIX, consul://HOST/, dns://[SERVER]/ or docker:///SOCKET (or "
+	 "$NUNCIO_REGISTRY)"},
 	{"link", 0, "LINK", OPTION_LINK, 0, COMMAND_RUN | COMMAND_CHECK | COMMAND_ENV,
 	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,

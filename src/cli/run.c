@@ -64,7 +64,15 @@ int command_run(const struct options *options)
 	struct config *config;
 	int code = load(options, &daemon, &config);
 
-	return code == EXIT_GOOD ? (int)daemon_run(config, &daemon) : code;
+	if (code != EXIT_GOOD)
+		return code;
+	if (options->once && config->docker) {
+		fprintf(stderr, "nuncio run: --once does nothing for containers, which come and go: leave --docker and "
+				"\"docker\" out\n");
+		config_free(config);
+		return EXIT_USAGE;
+	}
+	return (int)daemon_run(config, &daemon);
 }
 
 static size_t count_links(const struct config *config)

@@ -146,8 +146,11 @@ def test_labels_make_links_and_bad_ones_are_left_out(lab, engine):
     daemon.wait_for_log(r"container side: label connect\.9000=db: listens on 127\.0\.0\.1:9000/tcp, and so does")
     engine.docker("rm", "-f", "side")
     wait_for_links(app, {"9000": "web", "5432": "db"})
+    daemon.ask("drain", "web", "10.0.0.1:80", "--netns", "app")
+    assert daemon.links()["web"]["state"] == "empty" and "container:app" in lab.state(None).read_text()
     engine.docker("rm", "-f", "app")
     wait_until(lambda: not containers(daemon) and not held_namespaces(daemon), 10)
+    assert "container:app" not in lab.state(None).read_text()
     assert daemon.log().count("label nuncio.link.0=web") == 1
     assert "error" not in daemon.log()
 
