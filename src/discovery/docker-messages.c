@@ -21,16 +21,20 @@ static bool begins_with(const char *text, const char *start)
 
 const char *docker_version(const char *spoken, char buffer[DOCKER_VERSION_TEXT])
 {
-	unsigned int major, minor;
-	char rest;
+	const char *dot = spoken ? strchr(spoken, '.') : NULL;
+	uint64_t major, minor;
 
-	if (!spoken || sscanf(spoken, "%4u.%4u%c", &major, &minor, &rest) != 2)
+	if (!dot || (size_t)(dot - spoken) >= DOCKER_VERSION_TEXT)
+		return NULL;
+	memcpy(buffer, spoken, (size_t)(dot - spoken));
+	buffer[dot - spoken] = '\0';
+	if (number_parse(buffer, 0, UINT16_MAX, &major) < 0 || number_parse(dot + 1, 0, UINT16_MAX, &minor) < 0)
 		return NULL;
 	if (major > DOCKER_API_MAJOR || (major == DOCKER_API_MAJOR && minor > DOCKER_API_MINOR)) {
 		major = DOCKER_API_MAJOR;
 		minor = DOCKER_API_MINOR;
 	}
-	snprintf(buffer, DOCKER_VERSION_TEXT, "%u.%u", major, minor);
+	snprintf(buffer, DOCKER_VERSION_TEXT, "%u.%u", (unsigned int)major, (unsigned int)minor);
 	return buffer;
 }
 

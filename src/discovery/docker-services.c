@@ -34,29 +34,31 @@ static const char *list_networks(const struct docker_container *container, struc
 	return list;
 }
 
-static int choose_network(const struct docker_view *view, const struct docker_container *container,
-			  const struct docker_network **ret, struct error *err)
+/* NULL with a sentence. */
+static const struct docker_network *choose_network(const struct docker_view *view,
+						   const struct docker_container *container, struct error *err)
 {
 	const char *list = list_networks(container, &view->records->arena);
+	const struct docker_network *network = view->network ? find_network(container, view->network) : NULL;
 
 	if (!container->n_networks)
-		return fail(err, -EINVAL, "it is on no network");
-	if (!view->network && container->n_networks > 1)
-		return fail(err, -EINVAL, "it is on several networks (%.200s): choose one with ?network=NAME", list);
-	*ret = view->network ? find_network(container, view->network) : &container->networks[0];
-	if (!*ret)
-		return fail(err, -EINVAL, "it is not on the network %s (but on %.200s)", view->network, list);
-	return 0;
+		fail(err, -EINVAL, "it is on no network");
+	else if (view->network && !network)
+		fail(err, -EINVAL, "it is not on the network %s (but on %.200s)", view->network, list);
+	else if (!view->network && container->n_networks > 1)
+		fail(err, -EINVAL, "it is on several networks (%.200s): choose one with ?network=NAME", list);
+	else if (!view->network)
+		network = &container->networks[0];
+	return network;
 }
 
 static int find_address(const struct docker_view *view, const struct docker_container *container, struct ip_addr *ret,
 			struct error *err)
 {
-	const struct docker_network *network;
-	int code = choose_network(view, container, &network, err);
+	const struct docker_network *network = choose_network(view, container, err);
 
-	if (code)
-		return code;
+	if (!network)
+		return -EINVAL;
 	*ret = network->v4.family ? network->v4 : network->v6;
 	if (!ret->family || !ip_addr_is_unicast(ret))
 		return fail(err, -EINVAL, "it has no address on the network %s", network->name);
@@ -142,7 +144,7 @@ static void offer_by_own_labels(struct docker_view *view, const struct docker_co
 {
 	const char *service = docker_label(container, "nuncio.service");
 	struct error err;
-	uint16_t port;
+	uint16_t port = 0;
 
 	if (!service || strcmp(service, view->service) != 0)
 		return;
