@@ -11,6 +11,7 @@ import time
 import pytest
 
 import engine as docker
+from daemon import PLAIN
 from waiting import wait_until
 
 # The same test for longer, and with more containers.
@@ -291,5 +292,6 @@ def test_containers_come_and_go(lab, engine):
     engine.remove_all()
     wait_until(lambda: not containers(daemon) and not held_namespaces(daemon), 20)
     print(f"none: {descriptors(daemon)} descriptors, {daemon.memory_kib()} KiB; log of {len(daemon.log())} bytes")
-    assert daemon.memory_kib() < memory + 4096
+    # AddressSanitizer keeps what was freed.
+    assert not PLAIN or daemon.memory_kib() < memory + 4096
     assert not [line for line in daemon.log().splitlines() if " error " in line]
