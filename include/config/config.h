@@ -93,8 +93,8 @@ struct config_args {
  * Links of flags and of the environment belong, like the top-level ones of the file, to the ambassador of --netns,
  * which comes first. A link replaces the one of a lower level on its listen address. A link without a name has its
  * service's; where that is taken SERVICE-PORT, for UDP SERVICE-PORT-udp; where that is taken too, the same with -2,
- * -3 and so on. Each ambassador that comes back has links; there is none at all only where the file says "links": [], or
- * where containers are followed.
+ * -3 and so on. Each ambassador that comes back has links; there is none at all only where the file says "links": [],
+ * or where containers are followed.
  */
 int config_load(const struct config_args *args, struct config **ret, struct error *err);
 void config_free(struct config *config); /* NULL is fine */
