@@ -154,6 +154,20 @@ def test_frozen(host):
     host.run("sh", "-c", "rm -r /run/systemd/system/nuncio.service.d; systemctl daemon-reload; systemctl restart nuncio")
 
 
+def test_drop_in_for_docker(host):
+    """The example has what following an engine takes; without an engine the unit serves what it served."""
+    host.run("sh", "-c", "groupadd -f docker; mkdir -p /run/systemd/system/nuncio.service.d; "
+             "cp /usr/share/doc/nuncio/examples/docker.conf /run/systemd/system/nuncio.service.d; "
+             "systemctl daemon-reload; systemctl restart nuncio")
+    pid = host.show("nuncio", "MainPID")
+    effective = int(host.run("sh", "-c", f"sed -n 's/^CapEff://p' /proc/{pid}/status"), 16)
+    assert effective == 1 << 2 | 1 << 12 | 1 << 13 | 1 << 19 | 1 << 21, hex(effective)
+    docker = host.run("getent", "group", "docker").split(":")[2]
+    assert docker in host.run("sh", "-c", f"sed -n 's/^Groups://p' /proc/{pid}/status").split()
+    assert works(host)
+    host.run("sh", "-c", "rm -r /run/systemd/system/nuncio.service.d; systemctl daemon-reload; systemctl restart nuncio")
+
+
 def test_broken_configuration(host):
     pid = host.show("nuncio", "MainPID")
     host.write("/etc/nuncio/nuncio.json", '{ "links": [ broken ] }')
