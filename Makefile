@@ -23,7 +23,7 @@ ALL_CFLAGS := $(BASE_CFLAGS) -DNUNCIO_VERSION='"$(VERSION)"' -Iinclude \
 	$(patsubst -I%,-isystem%,$(shell pkg-config --cflags $(PKGS) 2>/dev/null)) $(CFLAGS) $(SANITIZE)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
-SRC := $(sort $(wildcard src/*/*.c))
+SRC := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 OBJ := $(SRC:src/%.c=$(BUILD)/%.o)
 # Everything but main(), for the unit tests.
 LIB := $(filter-out $(BUILD)/cli/main.o,$(OBJ))

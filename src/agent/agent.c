@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/container.h"
-#include "discovery/docker-engine.h"
+#include "discovery/docker/engine.h"
 #include "kernel/netns.h"
 
 #define LINK_LABEL "nuncio.link."

@@ -11,8 +11,8 @@
 #include "announce/registrar.h"
 #include "announce/value.h"
 #include "base/log.h"
-#include "discovery/consul-ask.h"
-#include "discovery/consul-uri.h"
+#include "discovery/consul/ask.h"
+#include "discovery/consul/uri.h"
 #include "discovery/uri.h"
 
 enum consul_step { CONSUL_REGISTER, CONSUL_PASS, CONSUL_DEREGISTER };

@@ -10,9 +10,9 @@
 #include "announce/registrar.h"
 #include "announce/value.h"
 #include "base/log.h"
-#include "discovery/etcd-messages.h"
-#include "discovery/etcd-post.h"
-#include "discovery/etcd-uri.h"
+#include "discovery/etcd/messages.h"
+#include "discovery/etcd/post.h"
+#include "discovery/etcd/uri.h"
 #include "discovery/random.h"
 
 struct registrar_etcd {

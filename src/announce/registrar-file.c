@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A drop-in of the service's in a registry of files, DIR/SERVICE.d/ID.live, which counts while we have it locked
- * (discovery/file-service.h): so it ends with us, however we end. Every third of the TTL we look whether it is there as
+ * (discovery/file/service.h): so it ends with us, however we end. Every third of the TTL we look whether it is there as
  * we wrote it, and else put it again.
  */
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "announce/registrar.h"
 #include "announce/value.h"
 #include "base/log.h"
-#include "discovery/file-service.h"
+#include "discovery/file/service.h"
 #include "discovery/source.h"
 
 #define NAME_MAX_BYTES 255

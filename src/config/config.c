@@ -8,7 +8,7 @@
 
 #include "config/draft.h"
 #include "config/keys.h"
-#include "discovery/docker-uri.h"
+#include "discovery/docker/uri.h"
 
 /* A configuration with the memory that it lives in. */
 struct loaded {

@@ -6,7 +6,7 @@
 
 #include "config/draft.h"
 #include "config/keys.h"
-#include "discovery/docker-uri.h"
+#include "discovery/docker/uri.h"
 #include "discovery/source.h"
 
 void draft_add_registry(struct draft *draft, const char *name, const struct registry_conf *conf)

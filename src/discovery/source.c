@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "discovery/consul-uri.h"
-#include "discovery/consul.h"
-#include "discovery/dns-names.h"
-#include "discovery/dns.h"
-#include "discovery/docker-uri.h"
-#include "discovery/docker.h"
-#include "discovery/etcd-uri.h"
-#include "discovery/etcd.h"
-#include "discovery/file.h"
+#include "discovery/consul/consul.h"
+#include "discovery/consul/uri.h"
+#include "discovery/dns/dns.h"
+#include "discovery/dns/names.h"
+#include "discovery/docker/docker.h"
+#include "discovery/docker/uri.h"
+#include "discovery/etcd/etcd.h"
+#include "discovery/etcd/uri.h"
+#include "discovery/file/file.h"
 
 static const struct source_ops *const supported[] = {
 	&file_source_ops,    &etcd_source_ops, &etcds_source_ops,  &consul_source_ops,

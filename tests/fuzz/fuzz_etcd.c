@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "discovery/etcd-messages.h"
-#include "discovery/etcd-values.h"
+#include "discovery/etcd/messages.h"
+#include "discovery/etcd/values.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

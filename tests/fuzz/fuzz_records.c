@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "discovery/file/services.h"
 #include "discovery/records.h"
-#include "discovery/services.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

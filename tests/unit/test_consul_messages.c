@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "discovery/consul-messages.h"
-#include "discovery/consul-uri.h"
+#include "discovery/consul/messages.h"
+#include "discovery/consul/uri.h"
 
 /* Whole, with all that an agent of version 1.20 writes. */
 static const char verbatim[] =

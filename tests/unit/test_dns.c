@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 #include "base/mem.h"
-#include "discovery/dns-answers.h"
-#include "discovery/dns-names.h"
-#include "discovery/dns-set.h"
+#include "discovery/dns/answers.h"
+#include "discovery/dns/names.h"
+#include "discovery/dns/set.h"
 
 /* Names and URIs */
 

@@ -2,8 +2,8 @@
 /* What a Docker engine says, and the services that follow from it. */
 #include "unit.h"
 
-#include "discovery/docker-services.h"
-#include "discovery/docker-uri.h"
+#include "discovery/docker/services.h"
+#include "discovery/docker/uri.h"
 #include "docker-answers.h"
 
 static const char *uri_text(const char *uri)

@@ -6,8 +6,8 @@
 
 #include "base/mem.h"
 #include "discovery/backoff.h"
-#include "discovery/etcd-keys.h"
-#include "discovery/etcd-uri.h"
+#include "discovery/etcd/keys.h"
+#include "discovery/etcd/uri.h"
 #include "random.h"
 
 static struct etcd_kv pair(const char *key, const char *value, int64_t revision)

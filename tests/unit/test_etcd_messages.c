@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
-#include "discovery/etcd-messages.h"
+#include "discovery/etcd/messages.h"
 
 static struct etcd_bytes bytes(const char *text)
 {

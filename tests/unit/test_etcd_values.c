@@ -3,7 +3,7 @@
 #include "unit.h"
 
 #include "base/mem.h"
-#include "discovery/etcd-values.h"
+#include "discovery/etcd/values.h"
 
 /* "id@address*weight/priority#zone", "name:port..." where there is a name; or why not; or "(none)". */
 static const char *summary(const char *key, const char *text, size_t length)

@@ -3,8 +3,8 @@
 #include "unit.h"
 
 #include "base/mem.h"
+#include "discovery/file/services.h"
 #include "discovery/records.h"
-#include "discovery/services.h"
 #include "discovery/source.h"
 
 /* Parses a text from a copy without NUL, so that a sanitizer sees a read beyond its end. */
