@@ -43,8 +43,8 @@ struct source_status {
 };
 
 struct source_ops {
-	const char *scheme; /* "file" for file:PATH */
-	const char *form;   /* what a URI of this scheme looks like, for messages */
+	const char *scheme;	/* "file" for file:PATH */
+	const char *tls_scheme; /* the same with TLS, "etcds"; NULL: there is none */
 	/* Looks at what the configuration says, and at nothing else. Errors: a wrong form, an option that has no use.
 	 */
 	int (*check)(const struct registry_conf *conf, struct error *err);

@@ -17,11 +17,10 @@
 #include "discovery/file/file.h"
 
 static const struct source_ops *const supported[] = {
-	&file_source_ops,    &etcd_source_ops, &etcds_source_ops,  &consul_source_ops,
-	&consuls_source_ops, &dns_source_ops,  &docker_source_ops,
+	&file_source_ops, &etcd_source_ops, &consul_source_ops, &dns_source_ops, &docker_source_ops,
 };
 
-#define FORMS "file:PATH, " ETCD_URI_FORM ", " CONSUL_URI_FORM ", " DNS_URI_FORM " or " DOCKER_URI_FORM
+#define FORMS FILE_URI_FORM ", " ETCD_URI_FORM ", " CONSUL_URI_FORM ", " DNS_URI_FORM " or " DOCKER_URI_FORM
 
 static bool has_scheme(const char *uri, const char *scheme)
 {
@@ -33,7 +32,8 @@ static bool has_scheme(const char *uri, const char *scheme)
 static const struct source_ops *find_ops(const char *uri)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(supported); i++)
-		if (has_scheme(uri, supported[i]->scheme))
+		if (has_scheme(uri, supported[i]->scheme) ||
+		    (supported[i]->tls_scheme && has_scheme(uri, supported[i]->tls_scheme)))
 			return supported[i];
 	return NULL;
 }

@@ -14,6 +14,6 @@
 
 #include "discovery/source.h"
 
-extern const struct source_ops consul_source_ops, consuls_source_ops;
+extern const struct source_ops consul_source_ops;
 
 #endif

@@ -15,6 +15,6 @@
 
 #include "discovery/source.h"
 
-extern const struct source_ops etcd_source_ops, etcds_source_ops;
+extern const struct source_ops etcd_source_ops;
 
 #endif

@@ -28,6 +28,8 @@
 /* The same while there is nothing that inotify could watch, or PATH is missing. */
 #define FILE_POLL_MS 1000
 
+#define FILE_URI_FORM "file:PATH"
+
 extern const struct source_ops file_source_ops;
 
 #endif

@@ -309,18 +309,7 @@ static void consul_close(struct source *base)
 
 const struct source_ops consul_source_ops = {
 	.scheme = "consul",
-	.form = CONSUL_URI_FORM,
-	.check = consul_check,
-	.open = consul_open,
-	.watch = consul_watch,
-	.unwatch = consul_unwatch,
-	.status = consul_status,
-	.close = consul_close,
-};
-
-const struct source_ops consuls_source_ops = {
-	.scheme = "consuls",
-	.form = "consuls:// for Consul with TLS",
+	.tls_scheme = "consuls",
 	.check = consul_check,
 	.open = consul_open,
 	.watch = consul_watch,

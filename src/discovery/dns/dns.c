@@ -307,7 +307,6 @@ static void dns_close(struct source *base)
 
 const struct source_ops dns_source_ops = {
 	.scheme = "dns",
-	.form = DNS_URI_FORM,
 	.check = dns_check,
 	.open = dns_open,
 	.watch = dns_watch,

@@ -224,7 +224,6 @@ static void docker_close(struct source *base)
 
 const struct source_ops docker_source_ops = {
 	.scheme = "docker",
-	.form = DOCKER_URI_FORM,
 	.check = docker_check,
 	.open = docker_open,
 	.watch = docker_watch,

@@ -419,18 +419,7 @@ static void etcd_close(struct source *base)
 
 const struct source_ops etcd_source_ops = {
 	.scheme = "etcd",
-	.form = ETCD_URI_FORM,
-	.check = etcd_check,
-	.open = etcd_open,
-	.watch = etcd_watch,
-	.unwatch = etcd_unwatch,
-	.status = etcd_status,
-	.close = etcd_close,
-};
-
-const struct source_ops etcds_source_ops = {
-	.scheme = "etcds",
-	.form = "etcds:// for etcd with TLS",
+	.tls_scheme = "etcds",
 	.check = etcd_check,
 	.open = etcd_open,
 	.watch = etcd_watch,

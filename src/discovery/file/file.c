@@ -526,7 +526,7 @@ static void free_source(struct file_source *source)
 static int file_check(const struct registry_conf *conf, struct error *err)
 {
 	if (!conf->uri[strlen("file:")])
-		return fail(err, -EINVAL, "registry \"%s\": %s is accepted", conf->uri, file_source_ops.form);
+		return fail(err, -EINVAL, "registry \"%s\": " FILE_URI_FORM " is accepted", conf->uri);
 	if (conf->ca || conf->cert || conf->key || conf->username || conf->password_file || conf->token_file)
 		return fail(
 			err, -EINVAL,
@@ -616,7 +616,6 @@ static void file_close(struct source *base)
 
 const struct source_ops file_source_ops = {
 	.scheme = "file",
-	.form = "file:PATH",
 	.check = file_check,
 	.open = file_open,
 	.watch = file_watch_service,
