@@ -71,15 +71,21 @@ struct departed {
 	uint64_t live;
 };
 
+/* What there is to tell of an endpoint besides what it is. */
+struct endpoint_detail {
+	enum standing standing;
+	uint32_t slots;
+	uint64_t connections;		 /* counted by the kernel since the endpoint was added */
+	uint64_t live;			 /* those of them that are there now, if that is known */
+	uint64_t refusals;		 /* refused connections that were retried, of late */
+	const struct override *override; /* what an operator said, or NULL */
+};
+
 struct link_status {
 	const struct link_conf *conf;
-	const struct endpoints *endpoints; /* those that the kernel has, in order */
-	const enum standing *standing;	   /* [endpoints->count] */
-	const uint64_t *connections;	   /* [endpoints->count] counted by the kernel since the endpoint was added */
-	const uint64_t *refusals;	   /* [endpoints->count] refused connections that were retried, of late */
-	const uint64_t *live;	/* [endpoints->count] of them that are there now; NULL: conntrack cannot tell */
-	const uint32_t *shares; /* [endpoints->count] of the slots */
-	const struct override *const *overrides; /* [endpoints->count] what an operator said, or NULL */
+	const struct endpoints *endpoints;     /* those that the kernel has, in order */
+	const struct endpoint_detail *details; /* [endpoints->count] */
+	bool live_known;		       /* else conntrack cannot tell */
 	const struct departed *departed;
 	size_t n_departed;
 	uint32_t serving, slots;

@@ -242,49 +242,51 @@ static struct departed *list_departed(const struct counters *counters, const str
 	return list;
 }
 
-static void describe_endpoints(const struct counters *counters, const struct link *link,
-			       const struct endpoints *endpoints, uint64_t *ret_connections, uint64_t *ret_refusals,
-			       uint64_t *ret_live)
+static void count_slots(const struct link *link, struct endpoint_detail *details)
 {
-	for (uint32_t i = 0; i < endpoints->count; i++) {
-		const struct counter *counter = find_counter(counters, &link->conf->listen, &endpoints->items[i].at);
-
-		ret_connections[i] = counter ? counter->connections : 0;
-		ret_refusals[i] = counter ? counter->refusals : 0;
-		ret_live[i] = counter ? counter->live : 0;
-	}
-}
-
-/* How many slots each endpoint has in the window. */
-static uint32_t *count_shares(const struct link *link, uint32_t n)
-{
-	uint32_t *shares = xcalloc(n + 1, sizeof(*shares));
 	const struct slots *slots = &link->plan.slots;
 
 	for (uint32_t i = slots->before; link->installed && i < slots->before + slots->count; i++) {
 		if (slots->owner[i] != SLOT_FREE)
-			shares[slots->owner[i]]++;
+			details[slots->owner[i]].slots++;
 	}
-	return shares;
 }
 
-static const struct override **find_overrides(const struct link *link, const struct endpoints *endpoints)
+static void find_standing(const struct link *link, const struct endpoints *endpoints, struct endpoint_detail *details)
 {
-	const struct ambassador *ambassador = link->ambassador;
-	const struct override **found = xcalloc(endpoints->count + 1, sizeof(const struct override *));
-
-	for (uint32_t i = 0; ambassador->options.overrides && i < endpoints->count; i++)
-		found[i] = overrides_of(ambassador->options.overrides, ambassador->netns, link->conf->name,
-					&endpoints->items[i]);
-	return found;
-}
-
-static void find_standing(const struct link *link, const struct endpoints *endpoints, enum standing *ret_standing)
-{
+	enum standing *standing = xcalloc(endpoints->count + 1, sizeof(*standing));
 	const struct endpoints *weighed = link_weighed(link, endpoints);
 
-	plan_standing(weighed, &link->conf->listen, ret_standing);
+	plan_standing(weighed, &link->conf->listen, standing);
+	for (uint32_t i = 0; i < endpoints->count; i++)
+		details[i].standing = standing[i];
 	endpoints_unref(weighed);
+	free(standing);
+}
+
+/* To be freed. */
+static struct endpoint_detail *describe_endpoints(const struct counters *counters, const struct link *link,
+						  const struct endpoints *endpoints)
+{
+	struct endpoint_detail *details = xcalloc(endpoints->count + 1, sizeof(*details));
+	const struct ambassador *ambassador = link->ambassador;
+
+	find_standing(link, endpoints, details);
+	count_slots(link, details);
+	for (uint32_t i = 0; i < endpoints->count; i++) {
+		const struct endpoint *endpoint = &endpoints->items[i];
+		const struct counter *counter = find_counter(counters, &link->conf->listen, &endpoint->at);
+
+		if (counter) {
+			details[i].connections = counter->connections;
+			details[i].refusals = counter->refusals;
+			details[i].live = counter->live;
+		}
+		if (ambassador->options.overrides)
+			details[i].override = overrides_of(ambassador->options.overrides, ambassador->netns,
+							   link->conf->name, endpoint);
+	}
+	return details;
 }
 
 /* Without an answer, what the kernel holds is of a time that nobody knows. */
@@ -300,24 +302,15 @@ static void describe_link(const struct link *link, const struct counters *counte
 {
 	const struct service *service = link->subscription.service;
 	const struct endpoints *endpoints = link->installed ? endpoints_ref(link->plan.endpoints) : endpoints_none();
-	enum standing *standing = xcalloc(endpoints->count + 1, sizeof(*standing));
-	uint64_t *connections = xcalloc(endpoints->count + 1, sizeof(*connections));
-	uint64_t *refusals = xcalloc(endpoints->count + 1, sizeof(*refusals));
-	uint64_t *live = xcalloc(endpoints->count + 1, sizeof(*live));
+	struct endpoint_detail *details = describe_endpoints(counters, link, endpoints);
 	struct arena texts = {0};
 	size_t n_departed;
 	struct departed *departed = list_departed(counters, link, &texts, &n_departed);
-	uint32_t *shares = count_shares(link, endpoints->count);
-	const struct override **overrides = find_overrides(link, endpoints);
 	struct link_status status = {
 		.conf = link->conf,
 		.endpoints = endpoints,
-		.standing = standing,
-		.connections = connections,
-		.refusals = refusals,
-		.live = counters->live_known ? live : NULL,
-		.shares = shares,
-		.overrides = overrides,
+		.details = details,
+		.live_known = counters->live_known,
 		.departed = departed,
 		.n_departed = n_departed,
 		.installed = link->installed,
@@ -336,18 +329,11 @@ static void describe_link(const struct link *link, const struct counters *counte
 				     : NULL,
 	};
 
-	find_standing(link, endpoints, standing);
 	for (uint32_t i = 0; i < endpoints->count; i++)
-		status.serving += shares[i] != 0;
-	describe_endpoints(counters, link, endpoints, connections, refusals, live);
+		status.serving += details[i].slots != 0;
 	each(context, &status);
 	endpoints_unref(endpoints);
-	free(standing);
-	free(connections);
-	free(refusals);
-	free(live);
-	free(shares);
-	free(overrides);
+	free(details);
 	free(departed);
 	arena_free(&texts);
 }

@@ -57,7 +57,7 @@ static const char *endpoint_state(enum standing standing)
 static unsigned int best_priority(const struct link_status *status)
 {
 	for (uint32_t i = 0; i < status->endpoints->count; i++) {
-		if (status->standing[i] == STANDING_SERVING)
+		if (status->details[i].standing == STANDING_SERVING)
 			return status->endpoints->items[i].priority;
 	}
 	return 0;
@@ -65,9 +65,9 @@ static unsigned int best_priority(const struct link_status *status)
 
 static void put_standing(FILE *out, const struct link_status *status, uint32_t index)
 {
-	const struct override *override = status->overrides[index];
+	const struct override *override = status->details[index].override;
 
-	switch (status->standing[index]) {
+	switch (status->details[index].standing) {
 	case STANDING_SERVING:
 		fputs("serving", out);
 		return;
@@ -94,7 +94,7 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 /* A weight by hand, where it is not said yet: in the place of "serving", or behind what there is else to say. */
 static void put_override(FILE *out, const struct link_status *status, uint32_t index, bool is_alone)
 {
-	const struct override *override = status->overrides[index];
+	const struct override *override = status->details[index].override;
 
 	if (!is_alone)
 		fputs("; ", out);
@@ -114,10 +114,10 @@ static bool is_held(const struct link_status *status, const struct endpoint *end
 
 static char *endpoint_reason(const struct link_status *status, uint32_t index, char buffer[REASON_TEXT])
 {
-	bool should_serve = status->standing[index] == STANDING_SERVING;
+	bool should_serve = status->details[index].standing == STANDING_SERVING;
 	bool held = is_held(status, &status->endpoints->items[index]);
-	const struct override *override = status->overrides[index];
-	bool drained_by_hand = status->standing[index] == STANDING_DRAINING && override && !override->weight;
+	const struct override *override = status->details[index].override;
+	bool drained_by_hand = status->details[index].standing == STANDING_DRAINING && override && !override->weight;
 	FILE *out = fmemopen(buffer, REASON_TEXT, "w");
 
 	if (held)
@@ -126,7 +126,7 @@ static char *endpoint_reason(const struct link_status *status, uint32_t index, c
 		put_standing(out, status, index);
 	if (override && (held || !drained_by_hand))
 		put_override(out, status, index, should_serve && !held);
-	if (should_serve != (status->shares[index] != 0))
+	if (should_serve != (status->details[index].slots != 0))
 		fputs("; the kernel does not have this yet", out);
 	fclose(out);
 	return buffer;
@@ -151,15 +151,15 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	cJSON *object = describe_record(&status->endpoints->items[index]);
 	char reason[REASON_TEXT];
 
-	if (status->overrides[index])
-		cJSON_AddNumberToObject(object, "override", status->overrides[index]->weight);
-	cJSON_AddStringToObject(object, "state", endpoint_state(status->standing[index]));
+	if (status->details[index].override)
+		cJSON_AddNumberToObject(object, "override", status->details[index].override->weight);
+	cJSON_AddStringToObject(object, "state", endpoint_state(status->details[index].standing));
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
-	cJSON_AddNumberToObject(object, "slots", status->shares[index]);
-	cJSON_AddNumberToObject(object, "connections", (double)status->connections[index]);
-	cJSON_AddNumberToObject(object, "retried", (double)status->refusals[index]);
-	if (status->live)
-		cJSON_AddNumberToObject(object, "live", (double)status->live[index]);
+	cJSON_AddNumberToObject(object, "slots", status->details[index].slots);
+	cJSON_AddNumberToObject(object, "connections", (double)status->details[index].connections);
+	cJSON_AddNumberToObject(object, "retried", (double)status->details[index].refusals);
+	if (status->live_known)
+		cJSON_AddNumberToObject(object, "live", (double)status->details[index].live);
 	return object;
 }
 
@@ -208,7 +208,7 @@ static const char *link_state(const struct link_status *status)
 static bool all_drained_by_hand(const struct link_status *status)
 {
 	for (uint32_t i = 0; i < status->endpoints->count; i++) {
-		if (!status->overrides[i] || status->overrides[i]->weight)
+		if (!status->details[i].override || status->details[i].override->weight)
 			return false;
 	}
 	return status->endpoints->count != 0;
