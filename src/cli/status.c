@@ -104,10 +104,22 @@ static void print_docker(const cJSON *docker)
 		printf("containers of %s  %s\n", answer_text(docker, "uri"), *error ? error : "good");
 }
 
+static size_t count_links(const cJSON *status)
+{
+	const cJSON *ambassador;
+	size_t links = 0;
+
+	cJSON_ArrayForEach (ambassador, cJSON_GetObjectItemCaseSensitive(status, "ambassadors"))
+		links += (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(ambassador, "links"));
+	return links;
+}
+
 static void print_status(const cJSON *status)
 {
 	const cJSON *item;
 
+	if (!count_links(status))
+		puts("no links");
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "ambassadors")) {
 		const cJSON *links = cJSON_GetObjectItemCaseSensitive(item, "links");
 
@@ -121,16 +133,6 @@ static void print_status(const cJSON *status)
 	print_docker(cJSON_GetObjectItemCaseSensitive(status, "docker"));
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "registries"))
 		answer_print_registry(item, "");
-}
-
-static size_t count_links(const cJSON *status)
-{
-	const cJSON *ambassador;
-	size_t links = 0;
-
-	cJSON_ArrayForEach (ambassador, cJSON_GetObjectItemCaseSensitive(status, "ambassadors"))
-		links += (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(ambassador, "links"));
-	return links;
 }
 
 static int show(const char *answer, const struct options *options)

@@ -64,6 +64,7 @@ def test_example_runs(lab, installed):
     config = installed / "etc/nuncio/nuncio.json"
     daemon = lab.start("-c", config, registry=False)
     assert daemon.status()["ambassadors"] == []
+    assert daemon.ask("status") == "no links\n"
     lab.serve()
     (lab.path / "services.d").mkdir()
     (lab.path / "services.d/postgres").write_text(f"{lab.backends[0].v4}:8080\n")
