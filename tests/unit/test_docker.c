@@ -169,7 +169,7 @@ static void a_container_is_read(void **state)
 	assert_string_equal(container->name, "hc");
 	assert_true(container->running && container->healthy && !container->paused && !container->of_host);
 	assert_int_equal(container->pid, 25034);
-	assert_string_equal(container->sandbox, "/tmp/w/dk/d1/exec/netns/99bb12fefd4f");
+	assert_string_equal(container->sandbox, "/run/docker/netns/99bb12fefd4f");
 	assert_null(container->shares);
 	assert_int_equal(container->n_labels, 1);
 	assert_string_equal(docker_label(container, "nuncio.service"), "web");
