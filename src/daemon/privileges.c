@@ -169,7 +169,8 @@ static int refuse_calls(scmp_filter_ctx filter)
 			return code;
 	}
 	/* Into network namespaces only. */
-	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setns), 1, SCMP_A1(SCMP_CMP_NE, CLONE_NEWNET));
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setns), 1,
+				SCMP_A1(SCMP_CMP_NE, CLONE_NEWNET, 0));
 }
 
 /* Sockets: local ones, IP and netlink. */
@@ -182,11 +183,11 @@ static int refuse_families(scmp_filter_ctx filter)
 	for (size_t i = 0; i < ARRAY_SIZE(used); i++, family++) {
 		for (; code == 0 && family < used[i]; family++)
 			code = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-						SCMP_A0(SCMP_CMP_EQ, family));
+						SCMP_A0(SCMP_CMP_EQ, family, 0));
 	}
 	if (code == 0)
 		code = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-					SCMP_A0(SCMP_CMP_GE, family));
+					SCMP_A0(SCMP_CMP_GE, family, 0));
 	return code;
 }
 
