@@ -15,6 +15,7 @@ char *xstrdup(const char *text);
 char *xstrndup(const char *text, size_t length);
 /* Frees *text and makes it a copy of next; either may be NULL. Returns whether they differed. */
 bool text_replace(char **text, const char *next);
+bool text_begins(const char *text, const char *start);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Makes room for one more item behind `count` items of a growing array (doubling; capacity 0 and NULL to begin). */

@@ -32,6 +32,8 @@ int record_host_or_name(const char *host, struct ip_addr *ret, struct error *err
 
 /* The value of a key; NULL where it is absent or null. */
 const cJSON *record_member(const cJSON *object, const char *key);
+/* Its text; "" where it is absent or no string. */
+const char *record_text(const cJSON *object, const char *key);
 /* The same fields as members of an object. An absent one leaves *ret alone and is no failure; numbers may be strings.
  */
 int record_json_name(const cJSON *object, const char *key, const char **ret, struct error *err);

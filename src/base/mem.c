@@ -66,6 +66,11 @@ bool text_replace(char **text, const char *next)
 	return differs;
 }
 
+bool text_begins(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
 char *xasprintf(const char *format, ...)
 {
 	va_list args;

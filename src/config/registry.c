@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "config/draft.h"
 #include "config/keys.h"
 #include "discovery/docker/uri.h"
@@ -14,11 +15,6 @@ void draft_add_registry(struct draft *draft, const char *name, const struct regi
 	ARRAY_GROW(draft->registries, draft->n_registries, draft->registries_capacity);
 	draft->registries[draft->n_registries++] =
 		(struct registry_draft){.name = arena_strdup(draft->arena, name), .conf = *conf};
-}
-
-static bool begins_with(const char *text, const char *start)
-{
-	return strncmp(text, start, strlen(start)) == 0;
 }
 
 /* Gives *text the variable's value, where it has none and that is not empty. */
@@ -45,7 +41,7 @@ static void complete_etcd_hosts(struct arena *arena, struct registry_conf *conf)
 		hosts = arena_printf(arena, "%s%s%s", hosts ? hosts : "", hosts ? "," : "", host ? host + 3 : word);
 	}
 	conf->uri = arena_printf(arena, "%s://%s%s",
-				 begins_with(conf->uri, "etcds:") || (list && begins_with(list, "https:")) ? "etcds"
+				 text_begins(conf->uri, "etcds:") || (list && text_begins(list, "https:")) ? "etcds"
 													   : "etcd",
 				 hosts, rest + 3);
 }
@@ -55,7 +51,7 @@ static void complete_etcd(struct arena *arena, struct registry_conf *conf)
 	char *user = NULL;
 
 	complete_etcd_hosts(arena, conf);
-	if (begins_with(conf->uri, "etcds:")) {
+	if (text_begins(conf->uri, "etcds:")) {
 		complete(arena, &conf->ca, "ETCDCTL_CACERT");
 		if (!conf->cert && !conf->key) {
 			complete(arena, &conf->cert, "ETCDCTL_CERT");
@@ -84,7 +80,7 @@ static void complete_consul_host(struct arena *arena, struct registry_conf *conf
 		return;
 	if (!address || !*address)
 		address = "127.0.0.1:8500";
-	tls = begins_with(conf->uri, "consuls:") || begins_with(address, "https:") ||
+	tls = text_begins(conf->uri, "consuls:") || text_begins(address, "https:") ||
 	      (ssl && (strcmp(ssl, "true") == 0 || strcmp(ssl, "1") == 0));
 	host = strstr(address, "://");
 	conf->uri = arena_printf(arena, "%s://%s%s", tls ? "consuls" : "consul", host ? host + 3 : address, rest + 3);
@@ -93,7 +89,7 @@ static void complete_consul_host(struct arena *arena, struct registry_conf *conf
 static void complete_consul(struct arena *arena, struct registry_conf *conf)
 {
 	complete_consul_host(arena, conf);
-	if (begins_with(conf->uri, "consuls:")) {
+	if (text_begins(conf->uri, "consuls:")) {
 		complete(arena, &conf->ca, "CONSUL_CACERT");
 		if (!conf->cert && !conf->key) {
 			complete(arena, &conf->cert, "CONSUL_CLIENT_CERT");
@@ -124,11 +120,11 @@ static int settle(const struct draft *draft, const struct registry_conf *said, c
 	int r;
 
 	*conf = *said;
-	if (begins_with(conf->uri, "etcd:") || begins_with(conf->uri, "etcds:"))
+	if (text_begins(conf->uri, "etcd:") || text_begins(conf->uri, "etcds:"))
 		complete_etcd(draft->arena, conf);
-	if (begins_with(conf->uri, "consul:") || begins_with(conf->uri, "consuls:"))
+	if (text_begins(conf->uri, "consul:") || text_begins(conf->uri, "consuls:"))
 		complete_consul(draft->arena, conf);
-	if (begins_with(conf->uri, "docker:"))
+	if (text_begins(conf->uri, "docker:"))
 		complete_docker(draft->arena, conf);
 	r = source_check(conf, err);
 	if (r == 0)

@@ -139,6 +139,13 @@ const cJSON *record_member(const cJSON *object, const char *key)
 	return cJSON_IsNull(item) ? NULL : item;
 }
 
+const char *record_text(const cJSON *object, const char *key)
+{
+	const char *text = cJSON_GetStringValue(record_member(object, key));
+
+	return text ? text : "";
+}
+
 int record_json_name(const cJSON *object, const char *key, const char **ret, struct error *err)
 {
 	const cJSON *item = record_member(object, key);

@@ -68,21 +68,14 @@ static int take_weight(const cJSON *service, const struct health *health, struct
 				  &endpoint->weight, err);
 }
 
-static const char *text_of(const cJSON *object, const char *key)
-{
-	const char *text = cJSON_GetStringValue(record_member(object, key));
-
-	return text ? text : "";
-}
-
 static int take_address(const cJSON *node, const cJSON *service, struct arena *arena, struct consul_instance *instance,
 			struct error *err)
 {
-	const char *host = text_of(service, "Address");
+	const char *host = record_text(service, "Address");
 	int code;
 
 	if (!*host)
-		host = text_of(node, "Address");
+		host = record_text(node, "Address");
 	code = record_host_or_name(host, &instance->endpoint.at.addr, err);
 	if (!code && !instance->endpoint.at.addr.family)
 		instance->host = arena_strdup(arena, host);
@@ -92,11 +85,11 @@ static int take_address(const cJSON *node, const cJSON *service, struct arena *a
 static int take_id(const cJSON *node, const cJSON *service, struct arena *arena, struct endpoint *endpoint,
 		   struct error *err)
 {
-	const char *id = text_of(service, "ID");
+	const char *id = record_text(service, "ID");
 
 	if (!*id)
-		id = text_of(service, "Service");
-	return record_name("id", arena_printf(arena, "%s/%s", text_of(node, "Node"), id), &endpoint->id, err);
+		id = record_text(service, "Service");
+	return record_name("id", arena_printf(arena, "%s/%s", record_text(node, "Node"), id), &endpoint->id, err);
 }
 
 /* Returns 0; -ENOENT where it is as if it were not there; or -EINVAL with a sentence. */
@@ -125,8 +118,8 @@ static const char *name_entry(const cJSON *entry, struct arena *arena)
 {
 	char node[RECORD_QUOTE_SIZE], id[RECORD_QUOTE_SIZE];
 
-	record_quote(text_of(record_member(entry, "Node"), "Node"), node);
-	record_quote(text_of(record_member(entry, "Service"), "ID"), id);
+	record_quote(record_text(record_member(entry, "Node"), "Node"), node);
+	record_quote(record_text(record_member(entry, "Service"), "ID"), id);
 	return arena_printf(arena, "%s/%s", node, id);
 }
 

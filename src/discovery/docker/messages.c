@@ -8,16 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "discovery/json.h"
 #include "discovery/record.h"
 
 #define SHARES "container:"
 #define ERROR_TEXT_MAX 200
-
-static bool begins_with(const char *text, const char *start)
-{
-	return strncmp(text, start, strlen(start)) == 0;
-}
 
 const char *docker_version(const char *spoken, char buffer[DOCKER_VERSION_TEXT])
 {
@@ -40,7 +36,7 @@ const char *docker_version(const char *spoken, char buffer[DOCKER_VERSION_TEXT])
 
 bool docker_label_counts(const char *key)
 {
-	return begins_with(key, "nuncio.") || begins_with(key, "connect.") || begins_with(key, "SERVICE_");
+	return text_begins(key, "nuncio.") || text_begins(key, "connect.") || text_begins(key, "SERVICE_");
 }
 
 const char *docker_label(const struct docker_container *container, const char *key)
@@ -52,13 +48,6 @@ const char *docker_label(const struct docker_container *container, const char *k
 }
 
 /* Members */
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-	const char *text = cJSON_GetStringValue(record_member(object, key));
-
-	return text ? text : "";
-}
 
 static bool is_true(const cJSON *object, const char *key)
 {
@@ -87,9 +76,9 @@ static int check_id(const char *id, struct error *err)
 
 static const char *shared_with(const cJSON *host, struct arena *arena)
 {
-	const char *mode = text_of(host, "NetworkMode");
+	const char *mode = record_text(host, "NetworkMode");
 
-	return begins_with(mode, SHARES) ? arena_strdup(arena, mode + strlen(SHARES)) : NULL;
+	return text_begins(mode, SHARES) ? arena_strdup(arena, mode + strlen(SHARES)) : NULL;
 }
 
 /* One container */
@@ -138,8 +127,8 @@ static void take_networks(const cJSON *object, struct docker_container *containe
 			continue;
 		network = &networks[container->n_networks++];
 		network->name = arena_strdup(&container->arena, item->string);
-		ip_addr_parse(text_of(item, "IPAddress"), &network->v4);
-		ip_addr_parse(text_of(item, "GlobalIPv6Address"), &network->v6);
+		ip_addr_parse(record_text(item, "IPAddress"), &network->v4);
+		ip_addr_parse(record_text(item, "GlobalIPv6Address"), &network->v6);
 	}
 	container->networks = networks;
 }
@@ -191,7 +180,7 @@ static void take_ports(const cJSON *exposed, const cJSON *all, struct docker_con
 static void take_state(const cJSON *state, struct docker_container *container)
 {
 	const cJSON *pid = record_member(state, "Pid");
-	const char *health = text_of(record_member(state, "Health"), "Status");
+	const char *health = record_text(record_member(state, "Health"), "Status");
 
 	if (cJSON_IsNumber(pid) && pid->valuedouble > 0 && pid->valuedouble <= INT32_MAX)
 		container->pid = (uint32_t)pid->valuedouble;
@@ -205,13 +194,13 @@ static void take_container(const cJSON *root, struct docker_container *container
 {
 	const cJSON *config = record_member(root, "Config"), *host = record_member(root, "HostConfig");
 	const cJSON *settings = record_member(root, "NetworkSettings");
-	const char *name = text_of(root, "Name");
+	const char *name = record_text(root, "Name");
 
-	container->id = arena_strdup(&container->arena, text_of(root, "Id"));
+	container->id = arena_strdup(&container->arena, record_text(root, "Id"));
 	container->name = arena_strdup(&container->arena, *name == '/' ? name + 1 : name);
-	container->sandbox = arena_strdup(&container->arena, text_of(settings, "SandboxKey"));
+	container->sandbox = arena_strdup(&container->arena, record_text(settings, "SandboxKey"));
 	container->shares = shared_with(host, &container->arena);
-	container->of_host = strcmp(text_of(host, "NetworkMode"), "host") == 0;
+	container->of_host = strcmp(record_text(host, "NetworkMode"), "host") == 0;
 	take_state(record_member(root, "State"), container);
 	take_labels(record_member(config, "Labels"), container);
 	take_networks(record_member(settings, "Networks"), container);
@@ -227,7 +216,7 @@ int docker_container_parse(const char *text, size_t length, struct docker_contai
 
 	if (!root)
 		return -EINVAL;
-	code = check_id(text_of(root, "Id"), err);
+	code = check_id(record_text(root, "Id"), err);
 	if (!code) {
 		container = arena_alloc(&arena, sizeof(*container));
 		container->arena = arena;
@@ -262,7 +251,7 @@ static bool has_label_of_interest(const cJSON *labels)
 
 static int take_listed(const cJSON *entry, struct docker_list *list, struct error *err)
 {
-	const char *id = text_of(entry, "Id");
+	const char *id = record_text(entry, "Id");
 	int code = check_id(id, err);
 
 	if (code)
@@ -313,19 +302,19 @@ static bool action_counts(const char *action)
 	for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
 		if (strcmp(action, actions[i]) == 0)
 			return true;
-	return begins_with(action, "health_status");
+	return text_begins(action, "health_status");
 }
 
 /* Which container it is about; "" where nothing follows from it. */
 static const char *container_of(const cJSON *root)
 {
-	const char *type = text_of(root, "Type"), *action = text_of(root, "Action");
+	const char *type = record_text(root, "Type"), *action = record_text(root, "Action");
 	const cJSON *actor = record_member(root, "Actor");
 
 	if (strcmp(type, "container") == 0)
-		return action_counts(action) ? text_of(actor, "ID") : "";
+		return action_counts(action) ? record_text(actor, "ID") : "";
 	if (strcmp(type, "network") == 0 && (strcmp(action, "connect") == 0 || strcmp(action, "disconnect") == 0))
-		return text_of(record_member(actor, "Attributes"), "container");
+		return record_text(record_member(actor, "Attributes"), "container");
 	return "";
 }
 
@@ -357,7 +346,7 @@ int docker_event_parse(const char *line, size_t length, struct docker_event *ret
 const char *docker_error_text(const char *body, size_t length, struct arena *arena)
 {
 	cJSON *root = parse(body, length, "its answer", NULL);
-	const char *message = text_of(root, "message");
+	const char *message = record_text(root, "message");
 	char *text = arena_strndup(arena, *message ? message : body, ERROR_TEXT_MAX);
 
 	text[strcspn(text, "\r\n")] = '\0';

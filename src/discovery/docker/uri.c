@@ -6,15 +6,11 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/mem.h"
 #include "discovery/uri.h"
 
 #define SCHEME "docker://"
 #define DEFAULT_PORT "2375"
-
-static bool begins_with(const char *text, const char *start)
-{
-	return strncmp(text, start, strlen(start)) == 0;
-}
 
 static int take_parameter(const char *uri, char *text, struct docker_uri *ret, struct error *err)
 {
@@ -57,7 +53,7 @@ int docker_uri_parse(const char *uri, struct docker_uri *ret, struct error *err)
 	int code;
 
 	*ret = (struct docker_uri){0};
-	if (!begins_with(uri, SCHEME))
+	if (!text_begins(uri, SCHEME))
 		return fail(err, -EINVAL, "registry \"%s\": " DOCKER_URI_FORM " is accepted", uri);
 	query = arena_strdup(&ret->arena, uri + strlen(SCHEME));
 	where = strsep(&query, "?");
@@ -71,9 +67,9 @@ int docker_uri_parse(const char *uri, struct docker_uri *ret, struct error *err)
 
 char *docker_uri_of_host(struct arena *arena, const char *host)
 {
-	if (begins_with(host, "unix://"))
+	if (text_begins(host, "unix://"))
 		return arena_printf(arena, SCHEME "%s", host + strlen("unix://"));
-	if (begins_with(host, "tcp://"))
+	if (text_begins(host, "tcp://"))
 		return arena_printf(arena, SCHEME "%s%s", host + strlen("tcp://"),
 				    host[strlen(host) - 1] == '/' ? "" : "/");
 	return arena_printf(arena, "%s%s", strchr(host, ':') ? "" : SCHEME, host);
