@@ -66,7 +66,10 @@ class Machine:
         assert self.process.poll() is None, self.console.read_text()[-3000:]
         found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
         for pid in found.stdout.split():
-            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            try:
+                status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # a helper of nspawn's that has ended since
             if any(line.startswith("NSpid:") and line.split()[-1] == "1" and len(line.split()) > 2
                    for line in status.splitlines()):
                 return pid
