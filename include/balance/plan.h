@@ -13,6 +13,14 @@
 #include "balance/slots.h"
 #include "catalog/endpoints.h"
 #include "config/config.h"
+#include "health/verdict.h"
+
+/* What the ambassador thinks of an endpoint, besides what the registry and operators say. */
+struct appraisal {
+	enum verdict verdict;
+	uint16_t share; /* so much of its weight counts, of SHARE_FULL; with 0, still a little */
+};
+#define SHARE_FULL 1024
 
 struct link_plan {
 	char *name;
@@ -30,34 +38,40 @@ struct link_plan {
 	 * of the registry's. Mostly the same snapshot. A reference.
 	 */
 	const struct endpoints *weighed;
-	struct slots slots; /* the owners are indices into endpoints->items */
-	bool *serving;	    /* [endpoints->count], from the slots: who gets new connections */
+	struct appraisal *appraisals; /* [endpoints->count], by which the slots were shared out; NULL: of no effect */
+	struct slots slots;	      /* the owners are indices into endpoints->items */
+	bool *serving;		      /* [endpoints->count], from the slots: who gets new connections */
 };
 
 /* Why an endpoint gets new connections, or does not. */
 enum standing {
 	STANDING_SERVING,
 	STANDING_DRAINING,     /* weight 0 */
+	STANDING_DOWN,	       /* its checks fail */
+	STANDING_EJECTED,      /* connections to it failed */
 	STANDING_STANDBY,      /* endpoints of a better priority serve */
 	STANDING_WRONG_FAMILY, /* IPv6 behind an IPv4 listen address, or the reverse: NAT cannot cross */
 	STANDING_OWN_ADDRESS,  /* the link's own listen address */
 };
 
 /*
- * Says for each of the endpoints how it stands with a link that listens there; [endpoints->count] entries.
+ * Says for each of the endpoints how it stands with a link; [endpoints->count] entries. `appraisals` has as many, or is
+ * NULL. Where none of those that could serve is well, conf->on_all_down decides whether all of them do or none.
  * Returns how many serve.
  */
-uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *listen, enum standing *ret_standing);
+uint32_t plan_standing(const struct endpoints *endpoints, const struct appraisal *appraisals,
+		       const struct link_conf *conf, enum standing *ret_standing);
 
 /*
  * Makes the next plan of a link. `previous` is the one in force, or NULL; its slots are kept as far as possible. `hold`
  * matters where no endpoint serves.
+ * `appraisals` are those of `endpoints`, by index, and copied; or NULL.
  * Where weights are given by hand, `endpoints` has them already, and the caller gives ret->endpoints its value then:
  * what is taken back must leave nothing behind.
  * Takes its own references to endpoints. *ret is to be freed by plan_clear().
  */
 void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
-	       uint16_t shard, bool hold, struct link_plan *ret);
+	       const struct appraisal *appraisals, uint16_t shard, bool hold, struct link_plan *ret);
 
 /* Does the same client always draw the same slot? */
 bool plan_is_hashed(const struct link_plan *plan);

@@ -19,6 +19,7 @@ enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
 enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
 
 enum on_remove { ON_REMOVE_DRAIN, ON_REMOVE_RESET };
+enum on_all_down { ON_ALL_DOWN_SERVE, ON_ALL_DOWN_EMPTY };
 
 #define HOLD_FOR_DEFAULT_MS 10000
 #define RETRY_DEFAULT_S 1
@@ -54,6 +55,7 @@ struct link_conf {
 	uint32_t drain_for_ms; /* 0: for as long as they live */
 	uint8_t min_healthy;   /* percent; 0: no answer is a mass loss */
 	uint32_t loss_hold_ms;
+	enum on_all_down on_all_down;
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 

@@ -6,6 +6,7 @@
  *   ambassador-timers.c  when it looks again
  *   ambassador-sockdiag.c its way to the sockets in its namespace
  *   ambassador-links.c   its links: configuration, subscriptions, shards
+ *   appraise.c           what is thought of its endpoints
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
@@ -122,6 +123,9 @@ void link_endpoints_settled(struct link *link);
 
 /* The same with the weights that operators gave by hand, with a reference. */
 const struct endpoints *link_weighed(const struct link *link, const struct endpoints *endpoints);
+
+/* What the ambassador thinks of them, by index, to be freed; NULL: nothing. */
+struct appraisal *link_appraise(const struct link *link, const struct endpoints *weighed);
 
 /* How long endpoints that the registry lost stay; 0: none do. */
 uint32_t link_held_seconds(const struct link *link);

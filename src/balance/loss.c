@@ -17,20 +17,20 @@ struct tally {
 	uint32_t answered; /* and so many does the answer name that the link can use, old and new ones */
 };
 
-static struct tally count(const struct listen *listen, const struct endpoints *current, const struct endpoints *answer)
+static struct tally count(const struct link_conf *conf, const struct endpoints *current, const struct endpoints *answer)
 {
 	uint32_t most = current->count > answer->count ? current->count : answer->count;
 	enum standing *standing = xcalloc(most + 1, sizeof(*standing));
 	struct tally tally = {0};
 
-	plan_standing(current, listen, standing);
+	plan_standing(current, NULL, conf, standing);
 	for (uint32_t i = 0; i < current->count; i++) {
 		if (standing[i] != STANDING_SERVING && standing[i] != STANDING_STANDBY)
 			continue;
 		tally.there++;
 		tally.named += loss_is_named(answer, &current->items[i]);
 	}
-	plan_standing(answer, listen, standing);
+	plan_standing(answer, NULL, conf, standing);
 	for (uint32_t i = 0; i < answer->count; i++)
 		tally.answered += standing[i] != STANDING_WRONG_FAMILY && standing[i] != STANDING_OWN_ADDRESS;
 	free(standing);
@@ -79,7 +79,7 @@ static bool is_mass_loss(struct loss *loss, const struct link_conf *conf, const 
 const struct endpoints *loss_apply(struct loss *loss, const struct link_conf *conf, const struct endpoints *current,
 				   const struct endpoints *weighed, const struct endpoints *answer, uint64_t now_ms)
 {
-	struct tally tally = count(&conf->listen, weighed, answer);
+	struct tally tally = count(conf, weighed, answer);
 	bool over = loss->held_since_ms && !loss_left_ms(loss, conf, now_ms);
 
 	if (!over && conf->min_healthy && conf->loss_hold_ms && tally.named < tally.there &&

@@ -8,6 +8,7 @@
 #include "balance/maglev.h"
 #include "base/mem.h"
 
+/* What it would be but for the others, and for who is well. */
 static enum standing standing_of(const struct endpoint *endpoint, const struct listen *listen)
 {
 	if (endpoint->at.addr.family != listen->at.addr.family)
@@ -17,16 +18,50 @@ static enum standing standing_of(const struct endpoint *endpoint, const struct l
 	return endpoint->weight ? STANDING_SERVING : STANDING_DRAINING;
 }
 
-uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *listen, enum standing *ret_standing)
+static enum standing standing_by_verdict(enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_NONE:
+	case VERDICT_UNKNOWN:
+	case VERDICT_UP:
+		return STANDING_SERVING;
+	case VERDICT_DOWN:
+		return STANDING_DOWN;
+	case VERDICT_EJECTED:
+		return STANDING_EJECTED;
+	}
+	return STANDING_SERVING;
+}
+
+/* Takes out who is not well; unless nobody is, and then all are to serve rather than none. */
+static void take_out_unwell(const struct appraisal *appraisals, uint32_t count, enum on_all_down on_all_down,
+			    enum standing *standing)
+{
+	bool any_well = false;
+
+	for (uint32_t i = 0; i < count; i++)
+		any_well |= standing[i] == STANDING_SERVING &&
+			    standing_by_verdict(appraisals[i].verdict) == STANDING_SERVING;
+	if (!any_well && on_all_down == ON_ALL_DOWN_SERVE)
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		if (standing[i] == STANDING_SERVING)
+			standing[i] = standing_by_verdict(appraisals[i].verdict);
+	}
+}
+
+uint32_t plan_standing(const struct endpoints *endpoints, const struct appraisal *appraisals,
+		       const struct link_conf *conf, enum standing *ret_standing)
 {
 	uint32_t best = UINT32_MAX, serving = 0;
 
+	for (uint32_t i = 0; i < endpoints->count; i++)
+		ret_standing[i] = standing_of(&endpoints->items[i], &conf->listen);
+	if (appraisals)
+		take_out_unwell(appraisals, endpoints->count, conf->on_all_down, ret_standing);
 	for (uint32_t i = 0; i < endpoints->count; i++) {
-		const struct endpoint *endpoint = &endpoints->items[i];
-
-		ret_standing[i] = standing_of(endpoint, listen);
-		if (ret_standing[i] == STANDING_SERVING && endpoint->priority < best)
-			best = endpoint->priority;
+		if (ret_standing[i] == STANDING_SERVING && endpoints->items[i].priority < best)
+			best = endpoints->items[i].priority;
 	}
 	for (uint32_t i = 0; i < endpoints->count; i++) {
 		if (ret_standing[i] != STANDING_SERVING)
@@ -39,13 +74,24 @@ uint32_t plan_standing(const struct endpoints *endpoints, const struct listen *l
 	return serving;
 }
 
-static void weigh(const struct endpoints *endpoints, const struct listen *listen, uint32_t *ret_weights)
+/* A share of its weight, but never nothing: that would be a drain. */
+static uint32_t weigh_one(uint16_t weight, const struct appraisal *appraisal)
+{
+	if (!appraisal)
+		return weight;
+	return appraisal->share ? (uint32_t)weight * appraisal->share : 1;
+}
+
+static void weigh(const struct endpoints *endpoints, const struct appraisal *appraisals, const struct link_conf *conf,
+		  uint32_t *ret_weights)
 {
 	enum standing *standing = xcalloc(endpoints->count + 1, sizeof(*standing));
 
-	plan_standing(endpoints, listen, standing);
+	plan_standing(endpoints, appraisals, conf, standing);
 	for (uint32_t i = 0; i < endpoints->count; i++)
-		ret_weights[i] = standing[i] == STANDING_SERVING ? endpoints->items[i].weight : 0;
+		ret_weights[i] = standing[i] == STANDING_SERVING
+					 ? weigh_one(endpoints->items[i].weight, appraisals ? &appraisals[i] : NULL)
+					 : 0;
 	free(standing);
 }
 
@@ -126,13 +172,36 @@ static void plan_hashes(const struct slots *before, const struct endpoints *endp
 	free(owners);
 }
 
+/* The same as none: nobody is taken out, and every weight counts in full. */
+static bool says_nothing(const struct appraisal *appraisals, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (standing_by_verdict(appraisals[i].verdict) != STANDING_SERVING || appraisals[i].share != SHARE_FULL)
+			return false;
+	}
+	return true;
+}
+
+static bool same_appraisals(const struct link_plan *a, const struct link_plan *b)
+{
+	if (!a->appraisals || !b->appraisals)
+		return a->appraisals == b->appraisals;
+	for (uint32_t i = 0; i < b->weighed->count; i++) {
+		if (a->appraisals[i].verdict != b->appraisals[i].verdict ||
+		    a->appraisals[i].share != b->appraisals[i].share)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Are the slots those of the very same endpoints? They stay: nothing would change, and where they come from the kernel,
  * they say more than what could be recovered of the endpoints. One that nobody owns was damaged.
  */
-static bool is_settled(const struct link_plan *previous, enum balance balance, const struct endpoints *endpoints)
+static bool is_settled(const struct link_plan *previous, const struct link_plan *next)
 {
-	if (!previous || previous->weighed != endpoints || previous->balance != balance)
+	if (!previous || previous->weighed != next->weighed || previous->balance != next->balance ||
+	    !same_appraisals(previous, next))
 		return false;
 	for (uint32_t i = 0; i < previous->slots.count; i++) {
 		if (previous->slots.owner[previous->slots.before + i] == SLOT_FREE)
@@ -141,27 +210,27 @@ static bool is_settled(const struct link_plan *previous, enum balance balance, c
 	return previous->slots.count > 0;
 }
 
-static void plan_slots(const struct link_plan *previous, enum balance balance, const struct listen *listen,
-		       const struct endpoints *endpoints, struct slots *ret)
+static void plan_slots(const struct link_plan *previous, const struct link_conf *conf, struct link_plan *next)
 {
+	const struct endpoints *endpoints = next->weighed;
 	uint32_t *weights = xcalloc(endpoints->count + 1, sizeof(*weights));
 	struct slots before = {0};
 
 	if (previous)
 		before = renumber(previous, endpoints);
-	weigh(endpoints, listen, weights);
-	if (is_settled(previous, balance, endpoints))
-		slots_replace(&before, before.owner + before.before, before.count, weights, ret);
-	else if (balance == BALANCE_SOURCE)
-		plan_hashes(&before, endpoints, weights, ret);
+	weigh(endpoints, next->appraisals, conf, weights);
+	if (is_settled(previous, next))
+		slots_replace(&before, before.owner + before.before, before.count, weights, &next->slots);
+	else if (next->balance == BALANCE_SOURCE)
+		plan_hashes(&before, endpoints, weights, &next->slots);
 	else
-		plan_turns(&before, endpoints, weights, ret);
+		plan_turns(&before, endpoints, weights, &next->slots);
 	slots_clear(&before);
 	free(weights);
 }
 
 void plan_next(const struct link_plan *previous, const struct link_conf *conf, const struct endpoints *endpoints,
-	       uint16_t shard, bool hold, struct link_plan *ret)
+	       const struct appraisal *appraisals, uint16_t shard, bool hold, struct link_plan *ret)
 {
 	struct link_plan plan = {
 		.name = xstrdup(conf->name),
@@ -175,7 +244,11 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 		.weighed = endpoints_ref(endpoints),
 	};
 
-	plan_slots(previous, conf->balance, &conf->listen, endpoints, &plan.slots);
+	if (appraisals && !says_nothing(appraisals, endpoints->count)) {
+		plan.appraisals = xcalloc(endpoints->count, sizeof(*appraisals));
+		memcpy(plan.appraisals, appraisals, endpoints->count * sizeof(*appraisals));
+	}
+	plan_slots(previous, conf, &plan);
 	plan_note_serving(&plan);
 	plan.hold = hold && !plan.slots.count && conf->listen.protocol == IPPROTO_TCP;
 	*ret = plan;
@@ -216,6 +289,7 @@ void plan_clear(struct link_plan *plan)
 	free(plan->name);
 	endpoints_unref(plan->endpoints);
 	endpoints_unref(plan->weighed);
+	free(plan->appraisals);
 	slots_clear(&plan->slots);
 	free(plan->serving);
 	*plan = (struct link_plan){0};

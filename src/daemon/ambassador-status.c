@@ -256,8 +256,10 @@ static void find_standing(const struct link *link, const struct endpoints *endpo
 {
 	enum standing *standing = xcalloc(endpoints->count + 1, sizeof(*standing));
 	const struct endpoints *weighed = link_weighed(link, endpoints);
+	struct appraisal *appraisals = link_appraise(link, weighed);
 
-	plan_standing(weighed, &link->conf->listen, standing);
+	plan_standing(weighed, appraisals, link->conf, standing);
+	free(appraisals);
 	for (uint32_t i = 0; i < endpoints->count; i++)
 		details[i].standing = standing[i];
 	endpoints_unref(weighed);

@@ -80,8 +80,10 @@ static void plan_with_overrides(struct member *member, const struct endpoints *e
 {
 	const struct link *link = member->link;
 	const struct endpoints *weighed = link_weighed(link, endpoints);
+	struct appraisal *appraisals = link_appraise(link, weighed);
 
-	plan_next(link->installed ? &link->plan : NULL, link->conf, weighed, shard, hold, &member->next);
+	plan_next(link->installed ? &link->plan : NULL, link->conf, weighed, appraisals, shard, hold, &member->next);
+	free(appraisals);
 	endpoints_unref(weighed);
 	endpoints_unref(member->next.endpoints);
 	member->next.endpoints = endpoints_ref(endpoints);

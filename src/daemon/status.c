@@ -43,6 +43,9 @@ static const char *endpoint_state(enum standing standing)
 		return "up";
 	case STANDING_DRAINING:
 		return "draining";
+	case STANDING_EJECTED:
+		return "ejected";
+	case STANDING_DOWN:
 	case STANDING_WRONG_FAMILY:
 	case STANDING_OWN_ADDRESS:
 		return "down";
@@ -81,6 +84,12 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 			fputs("it had no share when nuncio started, and the registry has not named it since", out);
 		else
 			fputs("its weight is 0", out);
+		return;
+	case STANDING_DOWN:
+		fputs("its checks fail", out);
+		return;
+	case STANDING_EJECTED:
+		fputs("connections to it failed", out);
 		return;
 	case STANDING_WRONG_FAMILY:
 		fputs("not of the listen address's family: NAT cannot cross from IPv4 to IPv6 or back", out);

@@ -58,7 +58,7 @@ static inline struct link_plan plan_after(const struct link_plan *previous, cons
 	const struct endpoints *snapshot = endpoints_of(endpoints);
 	struct link_plan plan;
 
-	plan_next(previous, conf, snapshot, previous ? previous->shard : 0, false, &plan);
+	plan_next(previous, conf, snapshot, NULL, previous ? previous->shard : 0, false, &plan);
 	endpoints_unref(snapshot);
 	return plan;
 }

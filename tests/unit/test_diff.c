@@ -298,7 +298,7 @@ static struct link_plan thousand(const struct link_plan *previous, uint32_t left
 		assert_int_equal(endpoints_builder_add(builder, &endpoint, &other), 0);
 	}
 	endpoints = endpoints_builder_finish(builder);
-	plan_next(previous, &conf, endpoints, 0, false, &plan);
+	plan_next(previous, &conf, endpoints, NULL, 0, false, &plan);
 	endpoints_unref(endpoints);
 	return plan;
 }

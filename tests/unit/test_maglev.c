@@ -229,7 +229,7 @@ static struct link_plan plan_set(const struct link_plan *previous, const struct 
 	const struct endpoints *set = make_set(n, 1, NOBODY, false);
 	struct link_plan plan;
 
-	plan_next(previous, conf, set, 0, false, &plan);
+	plan_next(previous, conf, set, NULL, 0, false, &plan);
 	endpoints_unref(set);
 	return plan;
 }

@@ -16,7 +16,7 @@ static void check_standing(const char *listen, const char *endpoints, const char
 	const struct endpoints *snapshot = endpoints_of(endpoints);
 	struct link_conf conf = conf_of(listen, "web");
 	enum standing standing[8];
-	uint32_t serving = plan_standing(snapshot, &conf.listen, standing), expected_serving = 0;
+	uint32_t serving = plan_standing(snapshot, NULL, &conf, standing), expected_serving = 0;
 	char text[9] = "";
 
 	for (uint32_t i = 0; i < snapshot->count; i++) {
@@ -78,7 +78,7 @@ static void a_plan_takes_over_what_is_configured(void **state)
 	(void)state;
 	conf.balance = BALANCE_RANDOM;
 	conf.masquerade = MASQUERADE_NEVER;
-	plan_next(NULL, &conf, snapshot, 3, false, &plan);
+	plan_next(NULL, &conf, snapshot, NULL, 3, false, &plan);
 	assert_string_equal(plan.name, "dns");
 	assert_true(listen_equal(&plan.listen, &conf.listen));
 	assert_int_equal(plan.balance, BALANCE_RANDOM);
@@ -112,7 +112,7 @@ static void only_an_empty_tcp_link_holds(void **state)
 		const struct endpoints *snapshot = endpoints_of(cases[i].endpoints);
 		struct link_plan plan;
 
-		plan_next(NULL, &conf, snapshot, 0, cases[i].hold, &plan);
+		plan_next(NULL, &conf, snapshot, NULL, 0, cases[i].hold, &plan);
 		assert_int_equal(plan.hold, cases[i].expected);
 		endpoints_unref(snapshot);
 		plan_clear(&plan);
@@ -176,7 +176,7 @@ static void planning_again_changes_nothing(void **state)
 
 	(void)state;
 	third = plan_after(&second, &conf, "a=10.0.0.1:80 c=10.0.0.3:80");
-	plan_next(&third, &conf, third.endpoints, third.shard, false, &fourth);
+	plan_next(&third, &conf, third.endpoints, NULL, third.shard, false, &fourth);
 	assert_int_equal(second.slots.before, 1);
 	assert_int_equal(fourth.slots.before, 1);
 	assert_int_equal(fourth.slots.base, second.slots.base);
@@ -198,7 +198,7 @@ static void a_weight_by_hand_ends_without_a_trace(void **state)
 	(void)state;
 	assert_true(!plan_serves(&second, &a) && plan_drains(&second, &a));
 	assert_true(plan_serves(&second, &b) && !plan_drains(&second, &b));
-	plan_next(&second, &conf, second.endpoints, second.shard, false, &third);
+	plan_next(&second, &conf, second.endpoints, NULL, second.shard, false, &third);
 	assert_true(plan_serves(&third, &a) && !plan_drains(&third, &a) && plan_serves(&third, &b));
 	plan_clear(&first);
 	plan_clear(&second);

@@ -58,7 +58,7 @@ static void plan_again(struct recovery *recovery, const struct link_plan *plan, 
 
 	assert_true(recovery_plan(recovery, &conf, &recovered));
 	check_recovered(&recovered, plan);
-	plan_next(&recovered, &conf, plan->endpoints, recovered.shard, false, ret);
+	plan_next(&recovered, &conf, plan->endpoints, NULL, recovered.shard, false, ret);
 	ret->affinity_map = recovered.affinity_map;
 	plan_clear(&recovered);
 }
@@ -177,7 +177,7 @@ static void check_weights(enum balance balance, const char *endpoints, const cha
 	assert_int_equal(got.endpoints->count, strlen(expected));
 	for (uint32_t i = 0; i < got.endpoints->count; i++)
 		assert_int_equal(got.endpoints->items[i].weight, expected[i] - '0');
-	plan_next(&got, &conf, got.endpoints, got.shard, false, &next);
+	plan_next(&got, &conf, got.endpoints, NULL, got.shard, false, &next);
 	assert_int_equal(next.slots.base, plan.slots.base);
 	assert_int_equal(next.slots.count, plan.slots.count);
 	assert_memory_equal(next.slots.owner, plan.slots.owner, plan.slots.count * sizeof(*plan.slots.owner));

@@ -75,7 +75,7 @@ static inline void world_next(const struct world *previous, struct world *ret)
 		ret->present[i] = random_between(0, 3) != 0;
 		snprintf(name, sizeof(name), "l%zu", (first_name + i) % WORLD_LISTENS);
 		if (ret->present[i])
-			plan_next(plan, &conf, endpoints, shard, false, &ret->plans[i]);
+			plan_next(plan, &conf, endpoints, NULL, shard, false, &ret->plans[i]);
 		ret->plans[i].affinity_map = (uint16_t)i;
 		endpoints_unref(endpoints);
 	}
