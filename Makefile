@@ -46,6 +46,7 @@ help:
 	@echo 'make sanitize    make check with AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan'
 	@echo 'make valgrind    integration tests of what goes to the kernel, the daemon under valgrind'
 	@echo 'make fuzz        each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
+	@echo 'make bench       measures, beside what one would use instead (scripts/bench installs what it needs)'
 	@echo 'make lint        format, include directions, clang-tidy, cppcheck, shellcheck, mandoc'
 	@echo 'make format      apply clang-format'
 	@echo 'make tools       test servers and clients, in $(BUILD)/tools'
@@ -93,6 +94,13 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/libnuncio.a $(BUILD)/flags
 	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libnuncio.a $(LIBS)
 
 tools: $(TOOLS)
+
+$(BUILD)/bench/%.so: bench/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -shared -MMD -MP $(LDFLAGS) -o $@ $<
+
+bench: all tools $(BUILD)/bench/allocations.so
+	PYTHONPATH=tests/integration /usr/bin/python3 bench/main.py $(BENCH_ARGS)
 
 # Manual pages and completion have the program's own options and keys.
 $(BUILD)/tables: $(BUILD)/nuncio
@@ -210,7 +218,7 @@ image: all
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
-.PHONY: all help need need-tests force doc tools check unit integration system sanitize valgrind fuzz run-fuzz lint format \
+.PHONY: all bench help need need-tests force doc tools check unit integration system sanitize valgrind fuzz run-fuzz lint format \
 	install uninstall deb image clean
 .SECONDARY:
 .DELETE_ON_ERROR:

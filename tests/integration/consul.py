@@ -167,7 +167,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class Agent:
     def __init__(self, lab, tls=None):
-        self.namespace = lab._join("consul", 21)
+        self.namespace = lab.join("consul", 21)
         self.host = self.namespace.v4
         self.changed = threading.Condition()
         self.instances = []

@@ -35,7 +35,7 @@ class Server:
     def __init__(self, lab, number=1, ttl=0):
         self.lab = lab
         self.ttl = ttl
-        self.namespace = lab._join(f"dns{number}", 20 + number)
+        self.namespace = lab.join(f"dns{number}", 20 + number)
         self.config = lab.path / f"dnsmasq-{number}.conf"
         self.log_path = lab.path / f"dnsmasq-{number}.log"
         self.process = None
@@ -92,7 +92,7 @@ class Script:
     def __init__(self, lab, answer):
         self.answer = answer
         self.heard = 0
-        self.namespace = lab._join("script", 30)
+        self.namespace = lab.join("script", 30)
         with self.namespace.entered():
             self.socket = lab.keep(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.socket.bind((self.namespace.v4, 53))

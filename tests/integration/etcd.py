@@ -129,7 +129,7 @@ class Cluster:
         self.members = []
         self.user = None
         for number in range(1, members + 1):
-            self.members.append(Member(self, lab._join(f"etcd{number}", 20 + number)))
+            self.members.append(Member(self, lab.join(f"etcd{number}", 20 + number)))
         for member in self.members:
             member.start()
         self.wait()

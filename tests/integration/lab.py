@@ -210,10 +210,10 @@ class Lab:
         self.registry = Registry(self.path / "services.json")
         try:
             self.bridge = self._bridge()
-            self.app = self._join("app", 1)
-            self.app2 = self._join("app2", 2) if second_app else None
-            self.backends = [self._join(f"b{i}", 10 + i) for i in range(1, backends + 1)]
-            self.client = self._client() if client else None
+            self.app = self.join("app", 1)
+            self.app2 = self.join("app2", 2) if second_app else None
+            self.backends = [self.join(f"b{i}", 10 + i) for i in range(1, backends + 1)]
+            self.client = self.behind(self.app) if client else None
         except BaseException:
             self.close()
             raise
@@ -230,7 +230,7 @@ class Lab:
         bridge.ip("link add br0 type bridge mcast_snooping 0", "link set br0 up")
         return bridge
 
-    def _join(self, role, host):
+    def join(self, role, host):
         """A namespace on the bridge."""
         namespace = self._namespace(role, host)
         self.bridge.ip(
@@ -244,24 +244,24 @@ class Lab:
         )
         return namespace
 
-    def _client(self):
-        """A namespace behind app, which becomes a gateway."""
+    def behind(self, gateway, network=78):
+        """A namespace whose default route goes through another one, which becomes a gateway."""
         client = self._namespace("client")
-        self.app.ip(
+        gateway.ip(
             f"link add eth1 type veth peer name eth0 netns {client}",
-            "addr add 10.78.0.1/24 dev eth1",
-            "addr add fd00:78::1/64 dev eth1 nodad",
+            f"addr add 10.{network}.0.1/24 dev eth1",
+            f"addr add fd00:{network}::1/64 dev eth1 nodad",
             "link set eth1 up",
         )
         client.ip(
-            "addr add 10.78.0.2/24 dev eth0",
-            "addr add fd00:78::2/64 dev eth0 nodad",
+            f"addr add 10.{network}.0.2/24 dev eth0",
+            f"addr add fd00:{network}::2/64 dev eth0 nodad",
             "link set eth0 up",
-            "route add default via 10.78.0.1",
-            "route add default via fd00:78::1",
+            f"route add default via 10.{network}.0.1",
+            f"route add default via fd00:{network}::1",
         )
-        self.app.sysctl("net/ipv4/ip_forward", 1)
-        self.app.sysctl("net/ipv6/conf/all/forwarding", 1)
+        gateway.sysctl("net/ipv4/ip_forward", 1)
+        gateway.sysctl("net/ipv6/conf/all/forwarding", 1)
         return client
 
     def keep(self, closable):

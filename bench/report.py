@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What was found, for people: tables in Markdown, and plots beside them."""
+
+import statistics
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as pyplot  # noqa: E402
+
+from datapath import GROUPS, TRACKED  # noqa: E402
+from stats import paired_ratio, summary  # noqa: E402
+
+OURS, THEIRS, REFERENCE = "#0b6e4f", "#b0b7bf", "#4a5562"
+PLOT = {"figsize": (7.2, 2.6), "dpi": 100}
+
+# measurement -> (title, unit, [(key, heading, factor, digits, more is better)]); the first key is compared
+COLUMNS = {
+    "keepalive": ("Requests over kept connections", "requests/s", [
+        ("per_second", "requests/s", 1, 0), ("p50_ms", "p50 ms", 1, 2), ("p99_ms", "p99 ms", 1, 2),
+        ("user_seconds_per_million", "user CPU s / million", 1, 1),
+        ("kernel_seconds_per_million", "kernel CPU s / million", 1, 1)]),
+    "connect": ("New connections", "connections/s", [
+        ("per_second", "connections/s", 1, 0), ("p50_ms", "p50 ms", 1, 2), ("p99_ms", "p99 ms", 1, 2),
+        ("user_seconds_per_100k", "user CPU s / 100k", 1, 2), ("kernel_seconds_per_100k", "kernel CPU s / 100k", 1, 2)]),
+    "upload": ("Throughput to the server, one connection", "Gbit/s", [
+        ("bits_per_second", "Gbit/s", 1e-9, 1), ("seconds_per_gigabyte", "CPU s / GB", 1, 2)]),
+    "download": ("Throughput from the server, one connection", "Gbit/s", [
+        ("bits_per_second", "Gbit/s", 1e-9, 1), ("seconds_per_gigabyte", "CPU s / GB", 1, 2)]),
+    "datagrams": ("Datagrams of 64 bytes, one flow", "datagrams/s", [
+        ("per_second", "arrive/s", 1, 0), ("lost", "lost", 100, 1)]),
+}
+
+
+def number(value, digits):
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def save(figure, directory, name):
+    figure.tight_layout()
+    figure.savefig(directory / f"{name}.svg", metadata={"Date": None})
+    pyplot.close(figure)
+    return f"![{name.replace('-', ' ')}]({name}.svg)\n"
+
+
+def bars(directory, name, title, unit, values, spreads):
+    """One bar for each label; ours stands out."""
+    figure, axes = pyplot.subplots(**{**PLOT, "figsize": (7.2, 0.8 + 0.36 * len(values))})
+    labels = list(values)
+    colours = [OURS if "nuncio" in label or "links" in label else REFERENCE if label in ("direct", "routed", TRACKED)
+               else THEIRS for label in labels]
+    axes.barh(labels, [values[label] for label in labels], xerr=[spreads[label] for label in labels], color=colours,
+              error_kw={"elinewidth": 1, "ecolor": "#222222"})
+    for position, label in enumerate(labels):
+        axes.text(0, position, f"  {values[label]:,.3g} " if values[label] < 1000 else f"  {values[label]:,.0f} ",
+                  va="center", color="white" if colours[position] != THEIRS else "black", fontsize=9)
+    axes.invert_yaxis()
+    axes.set_title(f"{title} ({unit})", loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    return save(figure, directory, name)
+
+
+def lines(directory, name, title, x_label, y_label, series, logarithmic=True):
+    """series: {label: [(x, y)]}"""
+    figure, axes = pyplot.subplots(**PLOT)
+    for label, points in series.items():
+        axes.plot(*zip(*points), marker="o", markersize=4, label=label, color=OURS if len(series) == 1 else None)
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(True, alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(series) > 1:
+        axes.legend(fontsize=8, frameon=False)
+    return save(figure, directory, name)
+
+
+def column(samples, key, factor=1):
+    return [sample[key] * factor if sample else None for sample in samples]
+
+
+def data_group(group, found, directory):
+    text = [f"### {GROUPS[group][0][0].upper()}{GROUPS[group][0][1:]}\n"]
+    reference = GROUPS[group][1][0][0]
+    for name, by_label in found["samples"].items():
+        title, unit, columns = COLUMNS[name]
+        measured = {label: samples for label, samples in by_label.items() if samples[0]}
+        key, _, factor, _ = columns[0]
+        base = column(measured[reference], key)
+        rows, values, spreads = [], {}, {}
+        for label, samples in measured.items():
+            sums = summary(column(samples, key, factor))
+            values[label], spreads[label] = sums["median"], sums["spread"] * sums["median"]
+            cells = [number(statistics.median(column(samples, k, f)), digits) for k, _, f, digits in columns]
+            rows.append([label, *cells, f"± {sums['spread'] * 100:.0f} %",
+                         number(paired_ratio(column(samples, key), base), 2)])
+        text.append(f"**{title}**\n")
+        text.append(table(["", *(heading for _, heading, _, _ in columns), "spread", f"of {reference}"], rows))
+        text.append(bars(directory, f"{group}-{name}", title, unit, values, spreads))
+    for label, reason in found["skipped"].items():
+        text.append(f"Not measured: {label}, {reason}.\n")
+    return "\n".join(text)
+
+
+def data_part(found, directory):
+    return "## The data path\n\n" + "\n".join(data_group(group, found[group], directory) for group in found)
+
+
+def milliseconds(pair):
+    return [number(pair["p50_ms"], 2), number(pair["p99_ms"], 2)] if pair else ["-", "-"]
+
+
+def control_part(found, directory):
+    text = ["## The control path\n", "### From the change to the first connection on the new endpoint\n"]
+    rows = [[move["label"], str(move["size"]), *milliseconds(move), *milliseconds(move["own"]), str(move["failed"]),
+             str(move["changes"])] for move in found["moves"]]
+    text.append(table(["", "services", "p50 ms", "p99 ms", "own p50 ms", "own p99 ms", "failed", "changes"], rows))
+    text.append("*Own*: from the event's arrival in nuncio to the kernel's acknowledgement. What writes the file or renders the"
+                " template (confd, consul-template) and its quiet time come on top for HAProxy's reload.\n")
+    series = {}
+    for move in found["moves"]:
+        series.setdefault(move["label"], []).append((move["size"], move["p50_ms"]))
+    text.append(lines(directory, "changes", "Change to first connection, median", "services", "ms", series))
+    text.append("### One link with many endpoints, one of which moves (file)\n")
+    text.append(table(["endpoints", "written to acknowledged p50 ms", "p99 ms", "own p50 ms", "own p99 ms"],
+                      [[str(row["size"]), *milliseconds(row), *milliseconds(row["own"])] for row in found["endpoints"]]))
+    text.append("### Start, with 10 endpoints for each link (file)\n")
+    rows = [[f"{row['links']:,}", number(row["cold_s"]["median"], 3), number(row["adopt_s"]["median"], 3),
+             number(row["cold_s"]["median"] / row["links"] * 1e6, 0), number(row["cpu_s"]["median"], 2),
+             number(row["rss"]["median"] / 1e6, 1), number(row["pss"]["median"] / 1e6, 1)] for row in found["starts"]]
+    text.append(table(["links", "from nothing s", "over what is there s", "us per link", "CPU s", "RSS MB", "PSS MB"], rows))
+    text.append(lines(directory, "start", "Start until all rules are in the kernel", "links", "s", {
+        "from nothing": [(row["links"], row["cold_s"]["median"]) for row in found["starts"]],
+        "over what is there": [(row["links"], row["adopt_s"]["median"]) for row in found["starts"]]}))
+    storm, allocations = found["storm"], found["allocations"]
+    text.append(f"**A storm**: all {storm['endpoints']:,} endpoints of {storm['links']:,} links were changed within "
+                f"{storm['writing_s']:.2f} s; the last one took connections {storm['after_last_write_s'] * 1000:.0f} ms after "
+                f"its file was written. It took {storm['cpu_s']:.2f} s of CPU; RSS {storm['rss_before'] / 1e6:.1f} MB before, "
+                f"{storm['rss_after'] / 1e6:.1f} MB after.\n")
+    text.append(f"**Allocations**: {allocations['allocations_per_change']:.0f} for each change of an endpoint.\n")
+    text.append("**Idle**, three links:\n")
+    text.append(table(["", "CPU %", "RSS MB", "PSS MB"], [
+        [row["label"], number(row["cpu_share"] * 100, 2), number(row["rss"] / 1e6, 1), number(row["pss"] / 1e6, 1)]
+        for row in found["idle"]]))
+    for label, reason in found["skipped"].items():
+        text.append(f"Not measured: {label}, {reason}.\n")
+    return "\n".join(text)
+
+
+def faults_part(found, _directory):
+    text = ["## Faults\n", "300 new connections a second to three backends; what clients see of\n"]
+    rows = []
+    for scenario, results in found.items():
+        for result in results:
+            errors = ", ".join(f"{error} ({count})" for error, count in sorted(result["errors"].items()))
+            rows.append([scenario, result["who"], f"{result['connections']:,}", str(result["failed"]),
+                         number(result["p99_ms"], 0), number(result["max_ms"], 0), errors])
+    text.append(table(["", "", "connections", "failed", "p99 ms", "worst ms", "errors"], rows))
+    return "\n".join(text)
+
+
+# The figures that the project set itself: (what, what is asked, where, value of the results, is it reached)
+def _ratio(results, group, name, key, label, reference):
+    samples = results["data"][group]["samples"][name]
+    return paired_ratio(column(samples[label], key), column(samples[reference], key)) if label in samples else None
+
+
+def _move(results, label, size, *keys):
+    for move in results["control"]["moves"]:
+        if move["label"] == label and move["size"] == size:
+            for key in keys:
+                move = move[key]
+            return move
+    return None
+
+
+def _start(results, links, key):
+    for start in results["control"]["starts"]:
+        if start["links"] == links:
+            return start[key]["median"]
+    return None
+
+
+def figures(results):
+    """[(what, asked, value, reached)] of those that were measured."""
+    found = []
+
+    def add(what, value, asked, least=True, unit="", digits=2):
+        if value is not None:
+            reached = value >= asked if least else value <= asked
+            found.append([what, f"{'>=' if least else '<='} {asked:g}{unit}", f"{value:,.{digits}f}{unit}",
+                          "yes" if reached else "**no**"])
+
+    if "local" in results.get("data", {}):
+        for reference, why in ((TRACKED, "direct, in the same namespace"), ("direct", "direct, no connection tracking")):
+            add(f"requests/s over {why}", _ratio(results, "local", "keepalive", "per_second", "nuncio", reference), 0.97)
+            add(f"new connections/s over {why}", _ratio(results, "local", "connect", "per_second", "nuncio", reference), 0.93)
+            add(f"p99 of requests over {why}", _ratio(results, "local", "keepalive", "p99_ms", "nuncio", reference), 1.1,
+                least=False)
+        add("requests/s over HAProxy", _ratio(results, "local", "keepalive", "per_second", "nuncio", "HAProxy"), 1.8)
+        add("new connections/s over HAProxy", _ratio(results, "local", "connect", "per_second", "nuncio", "HAProxy"), 1.5)
+    if "links" in results.get("data", {}):
+        for name in ("keepalive", "connect"):
+            add(f"{COLUMNS[name][1]} at 10,000 links over 3",
+                _ratio(results, "links", name, "per_second", "10000 links", "3 links"), 0.97)
+    if "control" in results:
+        for label in ("nuncio, file", "nuncio, etcd"):
+            for size in (1, 1000, 10000):
+                add(f"{label}, {size:,} links: change to first connection, p50", _move(results, label, size, "p50_ms"), 5,
+                    least=False, unit=" ms")
+                add(f"{label}, {size:,} links: change to first connection, p99", _move(results, label, size, "p99_ms"), 20,
+                    least=False, unit=" ms")
+                add(f"{label}, {size:,} links: own share, p50", _move(results, label, size, "own", "p50_ms"), 0.2,
+                    least=False, unit=" ms")
+        add("10,000 links x 10 endpoints from nothing", _start(results, 10000, "cold_s"), 1, least=False, unit=" s")
+        add("memory at 10,000 x 10, RSS", (_start(results, 10000, "rss") or 0) / 1e6 or None, 64, least=False, unit=" MB",
+            digits=1)
+        for row in results["control"]["idle"]:
+            for kind in ("rss", "pss"):
+                add(f"memory idle, {row['label']}, {kind.upper()}", row[kind] / 1e6, 6, least=False, unit=" MB", digits=1)
+    for scenario, rows in results.get("faults", {}).items():
+        for row in rows:
+            if row["who"] == "nuncio":
+                add(f"failed connections: {scenario}", row["failed"], 0, least=False, digits=0)
+    return found
+
+
+def head(results):
+    machine = results["machine"]
+    versions = "; ".join(value for value in machine["versions"].values() if value)
+    return (f"# Measured\n\n{machine['date']}, commit {machine['commit']}, on {machine['cpus']} CPUs ({machine['cpu']}), "
+            f"{machine['memory_gib']} GiB, Linux {machine['kernel']}. {versions}. "
+            f"It took {results['minutes']} minutes{', with --quick: few rounds, much noise' if results['quick'] else ''}.\n\n"
+            "Clients, paths and servers are network namespaces of one machine and share its CPUs: what a path costs, the "
+            "load and the servers cannot use. Paths take turns within each round; a figure is the median of the rounds, "
+            "*spread* half the distance between the quartiles, and a ratio the median of the ratios within a round. CPU is that "
+            "of the whole machine, load and servers included. *direct* is a connection to the server without any rule; "
+            "*direct, tracked* is the same from nuncio's own namespace, where the kernel tracks connections, as on most "
+            "hosts.\n")
+
+
+def write(results, directory):
+    parts = {"data": data_part, "control": control_part, "faults": faults_part}
+    sections = [part(results[name], directory) for name, part in parts.items() if name in results]
+    asked = "## What is asked, and what was found\n\n" + table(["", "asked", "found", "reached"], figures(results))
+    (directory / "REPORT.md").write_text("\n".join([head(results), asked, *sections]))
