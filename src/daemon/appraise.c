@@ -10,15 +10,12 @@
 typedef void (*opinion_fn)(const struct link *link, const struct endpoints *weighed, struct appraisal *appraisals);
 
 /* In this order; NULL at the end. */
-static const opinion_fn opinions[] = {NULL};
+static const opinion_fn opinions[] = {link_checks_appraise, NULL};
 
 struct appraisal *link_appraise(const struct link *link, const struct endpoints *weighed)
 {
-	struct appraisal *appraisals;
+	struct appraisal *appraisals = xcalloc(weighed->count + 1, sizeof(*appraisals));
 
-	if (!*opinions)
-		return NULL;
-	appraisals = xcalloc(weighed->count + 1, sizeof(*appraisals));
 	for (uint32_t i = 0; i < weighed->count; i++)
 		appraisals[i] = (struct appraisal){.verdict = VERDICT_NONE, .share = SHARE_FULL};
 	for (const opinion_fn *opinion = opinions; *opinion; opinion++)
