@@ -251,14 +251,15 @@ static void planning_again_changes_nothing(void **state)
 	plan_clear(&fourth);
 }
 
-/* The plan after `previous`, with some of its endpoints down and the others up. */
-static struct link_plan plan_appraised(const struct link_plan *previous, const struct link_conf *conf, bool down[])
+/* The plan after `previous`, with its endpoints up ('+') or down ('-'). */
+static struct link_plan plan_appraised(const struct link_plan *previous, const struct link_conf *conf,
+				       const char *verdicts)
 {
 	struct appraisal appraisals[8];
 	struct link_plan plan;
 
 	for (uint32_t i = 0; i < previous->endpoints->count; i++)
-		appraisals[i] = (struct appraisal){down[i] ? VERDICT_DOWN : VERDICT_UP, SHARE_FULL};
+		appraisals[i] = (struct appraisal){verdicts[i] == '-' ? VERDICT_DOWN : VERDICT_UP, SHARE_FULL};
 	plan_next(previous, conf, previous->endpoints, appraisals, previous->shard, false, &plan);
 	return plan;
 }
@@ -267,10 +268,10 @@ static void a_verdict_moves_no_slot_but_its_own(void **state)
 {
 	struct link_conf conf = conf_of("9000", "web");
 	struct link_plan first = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80");
-	struct link_plan same = plan_appraised(&first, &conf, (bool[]){false, false, false});
-	struct link_plan down = plan_appraised(&same, &conf, (bool[]){false, true, false});
-	struct link_plan up = plan_appraised(&down, &conf, (bool[]){false, false, false});
-	struct link_plan none = plan_appraised(&up, &conf, (bool[]){true, true, true});
+	struct link_plan same = plan_appraised(&first, &conf, "+++");
+	struct link_plan down = plan_appraised(&same, &conf, "+-+");
+	struct link_plan up = plan_appraised(&down, &conf, "+++");
+	struct link_plan none = plan_appraised(&up, &conf, "---");
 	const struct ip_port b = at("10.0.0.2:80");
 
 	(void)state;
