@@ -14,6 +14,7 @@
  *   draining.c           endpoints that left, and since when
  *   reset.c              how established connections end
  *   ambassador-status.c  what others may see
+ *   survey.c             what the kernel counts
  */
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
 #define NUNCIO_DAEMON_AMBASSADOR_STATE_H

@@ -75,8 +75,10 @@ struct departed {
 struct endpoint_detail {
 	enum standing standing;
 	uint32_t slots;
-	uint64_t connections;		 /* counted by the kernel since the endpoint was added */
+	bool counted;			 /* the kernel counts its connections ... */
+	uint64_t connections;		 /* ... since the endpoint was added */
 	uint64_t live;			 /* those of them that are there now, if that is known */
+	uint64_t bytes;			 /* of those in both directions, if the kernel counts them */
 	uint64_t refusals;		 /* refused connections that were retried, of late */
 	const struct override *override; /* what an operator said, or NULL */
 };
@@ -86,6 +88,7 @@ struct link_status {
 	const struct endpoints *endpoints;     /* those that the kernel has, in order */
 	const struct endpoint_detail *details; /* [endpoints->count] */
 	bool live_known;		       /* else conntrack cannot tell */
+	bool bytes_known;
 	const struct departed *departed;
 	size_t n_departed;
 	uint32_t serving, slots;
@@ -109,6 +112,11 @@ struct link_status {
  */
 void ambassador_status(struct ambassador *ambassador, const char *link_name, bool with_counters,
 		       void (*each)(void *context, const struct link_status *status), void *context);
+
+/* The same for the link at one place of the configuration; without a survey (daemon/survey.h), without counters. */
+struct survey;
+void ambassador_describe(struct ambassador *ambassador, const struct survey *survey, size_t index,
+			 void (*each)(void *context, const struct link_status *status), void *context);
 
 /* Sums for a line in the log. */
 struct ambassador_totals {
