@@ -23,6 +23,7 @@
 #include "daemon/ambassador.h"
 #include "daemon/draining.h"
 #include "daemon/flows.h"
+#include "daemon/meter.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
 

@@ -18,9 +18,11 @@
 
 struct ambassador;
 
+struct meter;
 struct overrides;
 
 struct ambassador_options {
+	struct meter *meter;		   /* what is done is counted there; borrowed */
 	const struct overrides *overrides; /* weights by hand; borrowed; NULL: none */
 	bool dry_run;			   /* ask the kernel, change nothing, print what would be sent */
 	bool once;			   /* nobody will be there to end what only lasts for a while */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include "agent/agent.h"
@@ -15,6 +16,7 @@
 #include "daemon/ambassador.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
+#include "daemon/meter.h"
 #include "daemon/privileges.h"
 #include "daemon/requests.h"
 #include "daemon/state.h"
@@ -34,6 +36,7 @@ struct daemon {
 	struct keeper *keeper;
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
+	struct meter meter;
 	bool started;			 /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
@@ -43,6 +46,7 @@ struct daemon {
 static struct ambassador *new_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
 {
 	struct ambassador_options options = {
+		.meter = &daemon->meter,
 		.overrides = state_overrides(daemon->state),
 		.dry_run = daemon->options->dry_run,
 		.once = daemon->options->once,
@@ -239,10 +243,13 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	supervision_reloading(daemon->supervision);
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
 		log_error("reload: %s; the old configuration stays", err.text);
+		daemon->meter.reload_failed = true;
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
 	}
 	reconfigure(daemon, config);
+	daemon->meter.reload_failed = false;
+	daemon->meter.reloaded = time(NULL);
 	log_notice("reload: the new configuration is in force");
 }
 
@@ -390,7 +397,7 @@ static void close_everything(struct daemon *daemon)
 
 enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
 {
-	struct daemon daemon = {.options = options, .config = config};
+	struct daemon daemon = {.options = options, .config = config, .meter = {.reloaded = time(NULL)}};
 	struct error err;
 	int code;
 
