@@ -94,7 +94,8 @@ struct link_status {
 	const struct departed *departed;
 	size_t n_departed;
 	uint32_t serving, slots;
-	bool installed;			/* the kernel has it */
+	bool installed;			/* the kernel has it ... */
+	bool refused;			/* ... and refuses its last change */
 	bool holding;			/* it has no endpoints, and keeps TCP's SYNs back */
 	bool keeping;			/* the registry has no endpoints, and the last known ones stay */
 	bool recovered;			/* weights are shares that were read from the kernel */

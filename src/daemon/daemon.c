@@ -37,7 +37,8 @@ struct daemon {
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
 	struct meter meter;
-	bool started;			 /* the first reconciliation is over */
+	uint64_t edition; /* of ambassadors and links, counted up */
+	bool started;	  /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
 
@@ -78,6 +79,8 @@ static struct realm realm_of(const struct daemon *daemon)
 		.n_ambassadors = daemon->n_ambassadors,
 		.catalog = daemon->catalog,
 		.state = daemon->state,
+		.meter = &daemon->meter,
+		.edition = daemon->edition,
 		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
 		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
 	};
@@ -193,6 +196,7 @@ static void apply(struct daemon *daemon, const struct config *config)
 	free(daemon->ambassadors);
 	daemon->ambassadors = next;
 	daemon->n_ambassadors = count;
+	daemon->edition++;
 	retain_state(daemon, true);
 	if (daemon->agent)
 		agent_settle(daemon->agent);
@@ -397,7 +401,7 @@ static void close_everything(struct daemon *daemon)
 
 enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
 {
-	struct daemon daemon = {.options = options, .config = config, .meter = {.reloaded = time(NULL)}};
+	struct daemon daemon = {.options = options, .config = config, .edition = 1, .meter = {.reloaded = time(NULL)}};
 	struct error err;
 	int code;
 

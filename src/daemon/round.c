@@ -364,8 +364,8 @@ static void log_members(struct ambassador *ambassador, struct round *round)
 			if (entry.received < member->link->subscribed)
 				entry.received = member->link->subscribed;
 		}
-		/* A link that was not there had nobody who waited for the change. */
-		if (entry.old && entry.received && round->sums.acknowledged > entry.received)
+		/* Of what came while nuncio was away, or before the link, it is not known since when. */
+		if (entry.old && !ambassador->just_read && entry.received && round->sums.acknowledged > entry.received)
 			histogram_observe(&ambassador->options.meter->programming,
 					  (double)(round->sums.acknowledged - entry.received) / 1e9);
 		changelog_link(&entry, &round->sums);
