@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include "agent/agent.h"
@@ -15,10 +16,12 @@
 #include "daemon/ambassador.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
+#include "daemon/meter.h"
 #include "daemon/privileges.h"
 #include "daemon/requests.h"
 #include "daemon/state.h"
 #include "daemon/supervision.h"
+#include "daemon/verdict-keeper.h"
 
 struct daemon {
 	const struct daemon_options *options;
@@ -32,9 +35,12 @@ struct daemon {
 	struct control *control;
 	struct state *state;
 	struct keeper *keeper;
+	struct verdict_keeper *verdicts;
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
-	bool started;			 /* the first reconciliation is over */
+	struct meter meter;
+	uint64_t edition; /* of ambassadors and links, counted up */
+	bool started;	  /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
 
@@ -43,7 +49,9 @@ struct daemon {
 static struct ambassador *new_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
 {
 	struct ambassador_options options = {
+		.meter = &daemon->meter,
 		.overrides = state_overrides(daemon->state),
+		.verdicts = daemon->verdicts,
 		.dry_run = daemon->options->dry_run,
 		.once = daemon->options->once,
 		.share_table = daemon->options->share_table,
@@ -74,6 +82,8 @@ static struct realm realm_of(const struct daemon *daemon)
 		.n_ambassadors = daemon->n_ambassadors,
 		.catalog = daemon->catalog,
 		.state = daemon->state,
+		.meter = &daemon->meter,
+		.edition = daemon->edition,
 		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
 		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
 	};
@@ -189,6 +199,7 @@ static void apply(struct daemon *daemon, const struct config *config)
 	free(daemon->ambassadors);
 	daemon->ambassadors = next;
 	daemon->n_ambassadors = count;
+	daemon->edition++;
 	retain_state(daemon, true);
 	if (daemon->agent)
 		agent_settle(daemon->agent);
@@ -239,10 +250,13 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	supervision_reloading(daemon->supervision);
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
 		log_error("reload: %s; the old configuration stays", err.text);
+		daemon->meter.reload_failed = true;
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
 	}
 	reconfigure(daemon, config);
+	daemon->meter.reload_failed = false;
+	daemon->meter.reloaded = time(NULL);
 	log_notice("reload: the new configuration is in force");
 }
 
@@ -314,8 +328,10 @@ static void before_sleep(uv_prepare_t *handle)
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_reconcile(daemon->ambassadors[i]);
 	end_if_abandoned(daemon);
-	if (is_keeping(daemon))
+	if (is_keeping(daemon)) {
 		keeper_look(daemon->keeper, daemon->catalog);
+		verdict_keeper_look(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors);
+	}
 	supervision_turn(daemon->supervision, &realm);
 	if (daemon->started)
 		return;
@@ -371,6 +387,7 @@ static void close_everything(struct daemon *daemon)
 {
 	control_close(daemon->control);
 	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
+	verdict_keeper_close(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors, is_keeping(daemon));
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_free(daemon->ambassadors[i]);
 	free(daemon->ambassadors);
@@ -383,6 +400,7 @@ static void close_everything(struct daemon *daemon)
 	uv_close((uv_handle_t *)&daemon->hangup, NULL);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT); /* the closing callbacks */
 	keeper_free(daemon->keeper);
+	verdict_keeper_free(daemon->verdicts);
 	uv_loop_close(&daemon->loop);
 	config_free(daemon->config);
 	state_close(daemon->state);
@@ -390,7 +408,7 @@ static void close_everything(struct daemon *daemon)
 
 enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
 {
-	struct daemon daemon = {.options = options, .config = config};
+	struct daemon daemon = {.options = options, .config = config, .edition = 1, .meter = {.reloaded = time(NULL)}};
 	struct error err;
 	int code;
 
@@ -403,6 +421,7 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 		state_retain(daemon.state, config, false);
 	daemon.keeper =
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
+	daemon.verdicts = verdict_keeper_open(&daemon.loop, state_path(daemon.state), options->dry_run);
 	code = open_control(&daemon, &err);
 	if (code < 0)
 		daemon.exit_code = EXIT_FAILED;

@@ -9,6 +9,7 @@
 #include "base/age.h"
 #include "daemon/overrides.h"
 #include "daemon/requests.h"
+#include "daemon/tour.h"
 
 struct writer {
 	FILE *out;
@@ -35,7 +36,7 @@ static void write_string(FILE *out, const char *text)
 	cJSON_Delete(item);
 }
 
-static const char *endpoint_state(enum standing standing)
+const char *status_endpoint_state(enum standing standing)
 {
 	switch (standing) {
 	case STANDING_SERVING:
@@ -53,7 +54,7 @@ static const char *endpoint_state(enum standing standing)
 	return "down";
 }
 
-#define REASON_TEXT 256
+#define REASON_TEXT 512
 #define LINK_REASON_TEXT 768
 
 /* The priority that serves. */
@@ -66,13 +67,66 @@ static unsigned int best_priority(const struct link_status *status)
 	return 0;
 }
 
+static double seconds_since(int64_t ms)
+{
+	struct timespec now;
+	double seconds;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	seconds = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)ms / 1e3;
+	return seconds > 0 ? seconds : 0;
+}
+
+static void put_failing_checks(FILE *out, const struct check_report *check)
+{
+	char age[AGE_TEXT];
+
+	fprintf(out, "its checks fail: %s, since %s", check->reason, age_text(seconds_since(check->since), age));
+	if (check->remembered)
+		fprintf(out, "; not checked since nuncio started");
+	else if (check->in_a_row)
+		fprintf(out, " (%u in a row)", check->in_a_row);
+	if (check->last_good)
+		fprintf(out, "; last good %s ago", age_text(seconds_since(check->last_good), age));
+	else
+		fprintf(out, "; never good");
+	if (check->doubt)
+		fprintf(out, "; good again: %s (%u of %u)", check->doubt, check->against, check->needed);
+}
+
+/* One that serves, with what its checks have to say against that. */
+static void put_serving(FILE *out, const struct endpoint_detail *detail)
+{
+	const struct check_report *check = &detail->check;
+
+	fputs("serving", out);
+	if (!detail->checked)
+		return;
+	if (check->verdict == VERDICT_DOWN) {
+		fputs(", for no endpoint is well; ", out);
+		put_failing_checks(out, check);
+	} else if (check->doubt) {
+		fprintf(out, "; its last check failed: %s (%u of %u)", check->doubt, check->against, check->needed);
+	} else if (check->verdict == VERDICT_UNKNOWN) {
+		fprintf(out, "; %s", check->reason);
+	}
+}
+
+static void put_down(FILE *out, const struct endpoint_detail *detail)
+{
+	if (detail->check.verdict == VERDICT_DOWN)
+		put_failing_checks(out, &detail->check);
+	else
+		fputs("it waits for a check that is good (initial=wait)", out);
+}
+
 static void put_standing(FILE *out, const struct link_status *status, uint32_t index)
 {
 	const struct override *override = status->details[index].override;
 
 	switch (status->details[index].standing) {
 	case STANDING_SERVING:
-		fputs("serving", out);
+		put_serving(out, &status->details[index]);
 		return;
 	case STANDING_STANDBY:
 		fprintf(out, "standby: endpoints of priority %u serve", best_priority(status));
@@ -86,7 +140,7 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 			fputs("its weight is 0", out);
 		return;
 	case STANDING_DOWN:
-		fputs("its checks fail", out);
+		put_down(out, &status->details[index]);
 		return;
 	case STANDING_EJECTED:
 		fputs("connections to it failed", out);
@@ -155,6 +209,52 @@ static cJSON *describe_record(const struct endpoint *endpoint)
 	return object;
 }
 
+static const char *verdict_name(enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_NONE:
+	case VERDICT_UNKNOWN:
+		return "unknown";
+	case VERDICT_UP:
+		return "up";
+	case VERDICT_DOWN:
+		return "down";
+	case VERDICT_EJECTED:
+		return "ejected";
+	}
+	return "unknown";
+}
+
+/* A time as what has passed since, or null. */
+static void add_age(cJSON *object, const char *key, int64_t ms)
+{
+	if (ms)
+		cJSON_AddNumberToObject(object, key, seconds_since(ms));
+	else
+		cJSON_AddNullToObject(object, key);
+}
+
+static cJSON *describe_check(const struct check_report *check)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(object, "verdict", verdict_name(check->verdict));
+	cJSON_AddStringToObject(object, "reason", check->reason);
+	cJSON_AddNumberToObject(object, "in_a_row", check->in_a_row);
+	add_age(object, "since_seconds", check->since);
+	add_age(object, "last_good_seconds", check->last_good);
+	add_age(object, "checked_seconds", check->checked);
+	cJSON_AddNumberToObject(object, "took_ms", check->took_us / 1e3);
+	if (check->doubt) {
+		cJSON_AddStringToObject(object, "doubt", check->doubt);
+		cJSON_AddNumberToObject(object, "against", check->against);
+		cJSON_AddNumberToObject(object, "needed", check->needed);
+	}
+	if (check->remembered)
+		cJSON_AddTrueToObject(object, "remembered");
+	return object;
+}
+
 static cJSON *describe_endpoint(const struct link_status *status, uint32_t index)
 {
 	cJSON *object = describe_record(&status->endpoints->items[index]);
@@ -162,8 +262,10 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 
 	if (status->details[index].override)
 		cJSON_AddNumberToObject(object, "override", status->details[index].override->weight);
-	cJSON_AddStringToObject(object, "state", endpoint_state(status->details[index].standing));
+	cJSON_AddStringToObject(object, "state", status_endpoint_state(status->details[index].standing));
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
+	if (status->details[index].checked)
+		cJSON_AddItemToObject(object, "check", describe_check(&status->details[index].check));
 	cJSON_AddNumberToObject(object, "slots", status->details[index].slots);
 	cJSON_AddNumberToObject(object, "connections", (double)status->details[index].connections);
 	cJSON_AddNumberToObject(object, "retried", (double)status->details[index].refusals);
@@ -207,7 +309,7 @@ static void describe_missing(const struct link_status *status, cJSON *array)
 }
 
 /* Whatever the registry says: without endpoints in the kernel a link is empty. */
-static const char *link_state(const struct link_status *status)
+const char *status_link_state(const struct link_status *status)
 {
 	if (!status->serving)
 		return status->holding ? "holding" : "empty";
@@ -223,9 +325,21 @@ static bool all_drained_by_hand(const struct link_status *status)
 	return status->endpoints->count != 0;
 }
 
+static uint32_t count_down(const struct link_status *status, enum standing standing)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < status->endpoints->count; i++)
+		count += status->details[i].standing == standing && status->details[i].checked &&
+			 status->details[i].check.verdict == VERDICT_DOWN;
+	return count;
+}
+
 /* Why no endpoint serves. */
 static const char *empty_reason(const struct link_status *status)
 {
+	if (count_down(status, STANDING_DOWN))
+		return "no endpoint is well";
 	if (status->endpoints->count)
 		return all_drained_by_hand(status) ? "all endpoints are drained by hand"
 						   : "none of its endpoints can serve";
@@ -272,13 +386,27 @@ static const char *link_reason(const struct link_status *status, char buffer[LIN
 		return empty_reason(status);
 	if (status->keeping)
 		return "the registry names no endpoint; the last known ones stay";
-	return status->loss->held ? loss_reason(status, buffer) : NULL;
+	if (status->loss->held)
+		return loss_reason(status, buffer);
+	return count_down(status, STANDING_SERVING) ? "no endpoint is well, so all of them serve (on_all_down)" : NULL;
+}
+
+#define CHECK_NAME 128
+
+/* As one could write it. */
+static const char *check_name(const struct probe_conf *probe, char buffer[CHECK_NAME])
+{
+	if (probe->kind == PROBE_HTTP)
+		snprintf(buffer, CHECK_NAME, "http%s:%s", probe->tls ? "s" : "", probe->path);
+	else
+		snprintf(buffer, CHECK_NAME, "tcp");
+	return buffer;
 }
 
 static cJSON *describe_link(const struct link_status *status)
 {
 	cJSON *object = cJSON_CreateObject(), *endpoints;
-	char text[LISTEN_TEXT], buffer[LINK_REASON_TEXT];
+	char text[LISTEN_TEXT], buffer[LINK_REASON_TEXT], name[CHECK_NAME];
 	const char *reason = link_reason(status, buffer);
 
 	cJSON_AddStringToObject(object, "name", status->conf->name);
@@ -288,7 +416,11 @@ static cJSON *describe_link(const struct link_status *status)
 	cJSON_AddStringToObject(object, "balance", balance_name(status->conf->balance));
 	cJSON_AddStringToObject(object, "on_empty", on_empty_name(status->conf->on_empty));
 	cJSON_AddStringToObject(object, "masquerade", masquerade_name(status->conf->masquerade));
-	cJSON_AddStringToObject(object, "state", link_state(status));
+	if (status->conf->check.probe.kind != PROBE_NONE) {
+		cJSON_AddStringToObject(object, "check", check_name(&status->conf->check.probe, name));
+		cJSON_AddStringToObject(object, "on_all_down", on_all_down_name(status->conf->on_all_down));
+	}
+	cJSON_AddStringToObject(object, "state", status_link_state(status));
 	if (reason)
 		cJSON_AddStringToObject(object, "reason", reason);
 	if (status->seen)
@@ -322,21 +454,26 @@ cJSON *status_of_link(struct ambassador *ambassador, const char *link, bool coun
 	return object;
 }
 
-static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
+static void write_ambassador_head(FILE *out, const struct ambassador *ambassador)
 {
 	const struct ambassador_conf *conf = ambassador_conf(ambassador);
 
-	fputs("{\"netns\":", writer->out);
-	write_string(writer->out, conf->netns ? conf->netns : "");
+	fputs("{\"netns\":", out);
+	write_string(out, conf->netns ? conf->netns : "");
 	if (conf->container) {
-		fputs(",\"container\":", writer->out);
-		write_string(writer->out, conf->container);
+		fputs(",\"container\":", out);
+		write_string(out, conf->container);
 	}
 	if (ambassador_error(ambassador)) {
-		fputs(",\"error\":", writer->out);
-		write_string(writer->out, ambassador_error(ambassador));
+		fputs(",\"error\":", out);
+		write_string(out, ambassador_error(ambassador));
 	}
-	fputs(",\"links\":[", writer->out);
+	fputs(",\"links\":[", out);
+}
+
+static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
+{
+	write_ambassador_head(writer->out, ambassador);
 	writer->items = 0;
 	ambassador_status(ambassador, link, true, write_link, writer);
 	fputs("]}", writer->out);
@@ -373,12 +510,28 @@ static void write_docker(FILE *out, const struct realm *realm)
 	fputs("},", out);
 }
 
+static void write_head(FILE *out)
+{
+	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+}
+
+static void write_tail(FILE *out, const struct realm *realm)
+{
+	struct writer writer = {.out = out};
+
+	fputs("],", out);
+	write_docker(out, realm);
+	fputs("\"registries\":[", out);
+	catalog_registries(realm->catalog, write_registry, &writer);
+	fputs("]}", out);
+}
+
 void status_write(FILE *out, const struct realm *realm, const char *netns, const char *link)
 {
 	struct writer writer = {.out = out};
 	unsigned int written = 0;
 
-	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+	write_head(out);
 	for (size_t i = 0; i < realm->n_ambassadors; i++) {
 		if (!ambassador_is_in(realm->ambassadors[i], netns))
 			continue;
@@ -386,10 +539,71 @@ void status_write(FILE *out, const struct realm *realm, const char *netns, const
 			fputc(',', out);
 		write_ambassador(&writer, realm->ambassadors[i], link);
 	}
-	fputs("],", out);
-	write_docker(out, realm);
-	fputs("\"registries\":[", out);
-	writer.items = 0;
-	catalog_registries(realm->catalog, write_registry, &writer);
-	fputs("]}", out);
+	write_tail(out, realm);
+}
+
+/* The same on a tour */
+
+static void on_begin(void *context)
+{
+	struct status_report *report = context;
+
+	status_report_clear(report);
+	report->out = open_memstream(&report->bytes, &report->length);
+	report->ambassadors = 0;
+	write_head(report->out);
+}
+
+static void on_enter(void *context, struct ambassador *ambassador)
+{
+	struct status_report *report = context;
+
+	if (report->ambassadors++)
+		fputc(',', report->out);
+	write_ambassador_head(report->out, ambassador);
+	report->links = 0;
+}
+
+static void on_link(void *context, const struct link_status *status)
+{
+	struct status_report *report = context;
+	struct writer writer = {.out = report->out, .items = report->links++};
+
+	write_link(&writer, status);
+}
+
+static void on_leave(void *context)
+{
+	struct status_report *report = context;
+
+	fputs("]}", report->out);
+}
+
+static void on_end(void *context)
+{
+	struct status_report *report = context;
+	struct realm realm = report->realm(report->realm_context);
+
+	write_tail(report->out, &realm);
+	fclose(report->out);
+	report->out = NULL;
+	report->done(report);
+}
+
+const struct visitor status_visitor = {
+	.begin = on_begin,
+	.enter = on_enter,
+	.link = on_link,
+	.leave = on_leave,
+	.end = on_end,
+};
+
+void status_report_clear(struct status_report *report)
+{
+	if (report->out)
+		fclose(report->out);
+	report->out = NULL;
+	free(report->bytes);
+	report->bytes = NULL;
+	report->length = 0;
 }
