@@ -138,7 +138,7 @@ static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
 
 static void compile_everything(struct ambassador *ambassador, struct round *round)
 {
-	compile_base(&round->want);
+	compile_base(false, &round->want);
 	compile_namespace(&round->footprint, &round->want);
 	for (size_t family = 0; family < ARRAY_SIZE(ambassador->shards); family++) {
 		for (size_t i = 0; i < ambassador->shards[family].count; i++) {
