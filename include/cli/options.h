@@ -27,7 +27,7 @@ enum command_bit {
 };
 
 struct options {
-	const char *file, *registry, *docker, *netns, *control, *log_format, *limit, *state, *timeout;
+	const char *file, *registry, *docker, *netns, *control, *log_format, *limit, *state, *timeout, *metrics;
 	const char *service, *endpoint, *id, *weight, *ttl, *format, *check, *check_interval, *drain; /* announce */
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;

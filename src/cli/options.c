@@ -86,7 +86,8 @@ static const struct option_spec {
 	 "how often it is checked (default: 2s)"},
 	{"drain", 0, "TIME", OPTION_TEXT, offsetof(struct options, drain), COMMAND_ANNOUNCE,
 	 "how long COMMAND goes on after it was withdrawn (default: 0s)"},
-	{"metrics", 0, "ADDR:PORT", OPTION_LATER, 0, COMMAND_RUN, NULL},
+	{"metrics", 0, "ADDR:PORT", OPTION_TEXT, offsetof(struct options, metrics), COMMAND_RUN | COMMAND_CHECK,
+	 "show metrics and a page over HTTP, to everybody who asks (or $NUNCIO_METRICS)"},
 	{"watch", 0, NULL, OPTION_LATER, 0, COMMAND_STATUS, NULL},
 	{"help", 'h', NULL, OPTION_FLAG, offsetof(struct options, help), ~0u, "this text"},
 };

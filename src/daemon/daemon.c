@@ -19,6 +19,7 @@
 #include "daemon/meter.h"
 #include "daemon/privileges.h"
 #include "daemon/requests.h"
+#include "daemon/site.h"
 #include "daemon/state.h"
 #include "daemon/supervision.h"
 
@@ -32,6 +33,7 @@ struct daemon {
 	struct ambassador **ambassadors;
 	size_t n_ambassadors;
 	struct control *control;
+	struct site *site; /* NULL: nothing is shown */
 	struct state *state;
 	struct keeper *keeper;
 	struct supervision *supervision; /* NULL: nobody's */
@@ -107,6 +109,23 @@ static int open_control(struct daemon *daemon, struct error *err)
 		return 0;
 	}
 	return code;
+}
+
+static struct realm find_realm(void *context)
+{
+	return realm_of(context);
+}
+
+static int open_site(struct daemon *daemon, struct error *err)
+{
+	const char *address = daemon->config->metrics;
+
+	if (daemon->options->once || !address)
+		return 0;
+	if (site_open(&daemon->loop, address, find_realm, daemon, &daemon->site, err) < 0)
+		return fail_prefix(err, -EIO, "metrics");
+	log_notice("metrics and status are shown at http://%s/", address);
+	return 0;
 }
 
 /* Reload */
@@ -224,9 +243,18 @@ static void configure_agent(struct daemon *daemon, const struct config *config)
 		log_error("%s", err.text);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
 static void reconfigure(struct daemon *daemon, struct config *config)
 {
 	struct agent *former = daemon->agent;
+
+	/* A port may take privileges that are gone by now. */
+	if (!same_text(config->metrics, daemon->config->metrics))
+		log_warning("reload: another address for metrics takes a restart");
 
 	configure_agent(daemon, config);
 	apply(daemon, config);
@@ -381,6 +409,7 @@ static void clean_up_rules(struct daemon *daemon)
 static void close_everything(struct daemon *daemon)
 {
 	control_close(daemon->control);
+	site_close(daemon->site);
 	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_free(daemon->ambassadors[i]);
@@ -415,6 +444,8 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	daemon.keeper =
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
 	code = open_control(&daemon, &err);
+	if (code == 0)
+		code = open_site(&daemon, &err);
 	if (code < 0)
 		daemon.exit_code = EXIT_FAILED;
 	if (!options->once && !options->keep_privileges)
