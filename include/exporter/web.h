@@ -26,10 +26,10 @@ int web_open(uv_loop_t *loop, const struct ip_port *at, web_request_fn request, 
 void web_close(struct web *web); /* NULL is fine */
 
 /*
- * What is answered, for any number of requests. Takes the texts over; they must be as they are. NULL: slow readers
+ * What is answered, for any number of requests. Takes the text over. NULL: slow readers
  * have too many of them already.
  */
-struct web_body *web_body_new(struct web *web, const char *content_type, const char *policy, struct texts *texts);
+struct web_body *web_body_new(struct web *web, const char *content_type, const char *policy, struct scroll *text);
 void web_body_free(struct web_body *body); /* NULL is fine; those who read it go on */
 
 /* Ends the request, and never calls back. Without a body: the status in words. */

@@ -380,8 +380,8 @@ static void answer_metrics(const struct realm *realm, FILE *out)
 	struct text whole = {0};
 
 	tour_make(realm, &metrics_visitor, &metrics);
-	for (size_t i = 0; i < metrics.texts.count; i++)
-		text_add(&whole, metrics.texts.items[i].bytes, metrics.texts.items[i].length);
+	for (const struct block *block = metrics.text.first; block; block = block->next)
+		text_add(&whole, block->bytes, block->length);
 	metrics_clear(&metrics);
 	text_add(&whole, "", 1);
 	fputs("{\"text\":", out);

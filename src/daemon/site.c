@@ -52,13 +52,13 @@ static void on_stale(uv_timer_t *timer)
 	}
 }
 
-static void show(struct display *display, struct texts *texts)
+static void show(struct display *display, struct scroll *text)
 {
 	struct site *site = display->site;
 
 	display->tour = NULL;
 	web_body_free(display->body);
-	display->body = web_body_new(site->web, display->type, DATA_POLICY, texts);
+	display->body = web_body_new(site->web, display->type, DATA_POLICY, text);
 	display->made = uv_now(site->loop);
 	for (size_t i = 0; i < display->n_waiting; i++)
 		web_answer(display->waiting[i], display->body ? 200 : 503, display->body);
@@ -70,19 +70,14 @@ static void on_metrics(struct metrics *metrics)
 {
 	struct site *site = (struct site *)(void *)((char *)metrics - offsetof(struct site, metrics));
 
-	show(&site->metrics_display, &metrics->texts);
+	show(&site->metrics_display, &metrics->text);
 	metrics_clear(metrics);
 }
 
 static void on_report(struct status_report *report)
 {
 	struct site *site = (struct site *)(void *)((char *)report - offsetof(struct site, report));
-	struct text *text = xcalloc(1, sizeof(*text));
-	struct texts texts = {.items = text, .count = 1};
-
-	*text = (struct text){.bytes = report->bytes, .length = report->length, .capacity = report->length};
-	report->bytes = NULL;
-	show(&site->status_display, &texts);
+	show(&site->status_display, &report->text);
 	status_report_clear(report);
 }
 
@@ -105,13 +100,12 @@ static void ask_display(struct display *display, struct web_request *request)
 
 static void answer_text(struct site *site, struct web_request *request, unsigned int status, const char *words)
 {
-	struct text *text = xcalloc(1, sizeof(*text));
-	struct texts texts = {.items = text, .count = 1};
+	struct scroll text = {0};
 	struct web_body *body;
 
-	text_add_string(text, words);
-	text_add_string(text, "\n");
-	body = web_body_new(site->web, "text/plain; charset=utf-8", DATA_POLICY, &texts);
+	scroll_add_string(&text, words);
+	scroll_add_string(&text, "\n");
+	body = web_body_new(site->web, "text/plain; charset=utf-8", DATA_POLICY, &text);
 	web_answer(request, body ? status : 503, body);
 	web_body_free(body);
 }
@@ -160,11 +154,10 @@ static void open_displays(struct site *site)
 
 static void open_page(struct site *site)
 {
-	struct text *text = xcalloc(1, sizeof(*text));
-	struct texts texts = {.items = text, .count = 1};
+	struct scroll text = {0};
 
-	text_add(text, page_html, page_html_length);
-	site->page = web_body_new(site->web, "text/html; charset=utf-8", page_policy, &texts);
+	scroll_add(&text, page_html, page_html_length);
+	site->page = web_body_new(site->web, "text/html; charset=utf-8", page_policy, &text);
 }
 
 int site_open(uv_loop_t *loop, const char *address, struct realm (*realm)(void *), void *context, struct site **ret,
