@@ -10,16 +10,20 @@
  *                       -> {"netns", "endpoint": ID, "link": as in status, "note"?, "error"?: the kernel's}
  *   {"command":"wait", "links": [NAME...], "netns"?}             those without an endpoint in the kernel, at once
  *                       -> {"waiting": [{"netns", "name", "reason"}...]}
+ *   {"command":"events", "count"?, "follow"?, "link"?, "netns"?}  {"events": [...]}, the last ones, of journal.h; with
+ *                       "follow": true those that come from then on as well, each as an object on a line of its own
  *
  * An answer with "error" alone says why nothing was done; with "usage": true it is the request's own fault.
  */
 #ifndef NUNCIO_DAEMON_REQUESTS_H
 #define NUNCIO_DAEMON_REQUESTS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
+#include "daemon/journal.h"
 #include "daemon/state.h"
 
 struct cJSON;
@@ -30,9 +34,13 @@ struct realm {
 	size_t n_ambassadors;
 	const struct catalog *catalog;
 	struct state *state;
+	const struct journal *journal;
 	const char *docker, *docker_error; /* the engine whose containers are followed, and why it does not answer */
 };
 
-void requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);
+/* Returns whether the events that requests_follows() says are to follow. */
+bool requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);
+/* `about` is a struct journal_entry. */
+bool requests_follows(const struct cJSON *request, const void *about);
 
 #endif

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -31,6 +32,7 @@ struct daemon {
 	size_t n_ambassadors;
 	struct control *control;
 	struct state *state;
+	struct journal *journal;
 	struct keeper *keeper;
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
@@ -74,16 +76,25 @@ static struct realm realm_of(const struct daemon *daemon)
 		.n_ambassadors = daemon->n_ambassadors,
 		.catalog = daemon->catalog,
 		.state = daemon->state,
+		.journal = daemon->journal,
 		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
 		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
 	};
 }
 
-static void on_request(void *context, const struct cJSON *request, FILE *out)
+static bool on_request(void *context, const struct cJSON *request, FILE *out)
 {
 	struct realm realm = realm_of(context);
 
-	requests_answer(&realm, request, out);
+	return requests_answer(&realm, request, out);
+}
+
+static void on_event(void *context, const struct journal_entry *entry)
+{
+	const struct daemon *daemon = context;
+
+	if (daemon->control)
+		control_publish(daemon->control, entry->json, requests_follows, entry);
 }
 
 /* A path that was asked for must be had; the default one is a convenience that a container may not have. */
@@ -133,7 +144,8 @@ static void dismiss_ambassador(struct ambassador *ambassador)
 	if (ambassador_cleanup(ambassador, &err) < 0)
 		log_error("%s", err.text);
 	else if (ambassador_conf(ambassador)->container)
-		log_info("%s: gone, and its links with it", ambassador_netns(ambassador));
+		event_say(LOG_LEVEL_INFO, CAUSE_CONTAINER, ambassador_netns(ambassador), NULL,
+			  "gone, and its links with it");
 	else
 		log_notice("%s: its ambassador is gone, its table, addresses and settings removed",
 			   *ambassador_netns(ambassador) ? ambassador_netns(ambassador) : "own network namespace");
@@ -238,12 +250,13 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	(void)signal;
 	supervision_reloading(daemon->supervision);
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
-		log_error("reload: %s; the old configuration stays", err.text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_CONFIGURATION, NULL, NULL, "reload: %s; the old configuration stays",
+			  err.text);
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
 	}
 	reconfigure(daemon, config);
-	log_notice("reload: the new configuration is in force");
+	event_say(LOG_LEVEL_NOTICE, CAUSE_CONFIGURATION, NULL, NULL, "reload: the new configuration is in force");
 }
 
 /* Running */
@@ -369,6 +382,7 @@ static void clean_up_rules(struct daemon *daemon)
 
 static void close_everything(struct daemon *daemon)
 {
+	journal_close(daemon->journal);
 	control_close(daemon->control);
 	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
@@ -397,6 +411,7 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	uv_loop_init(&daemon.loop);
 	open_handles(&daemon);
 	daemon.catalog = catalog_new(&daemon.loop);
+	daemon.journal = journal_open(on_event, &daemon);
 	daemon.supervision = options->once ? NULL : supervision_open(&daemon.loop);
 	daemon.state = state_open(options->state, options->dry_run);
 	if (!config->docker)
