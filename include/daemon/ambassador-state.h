@@ -7,6 +7,7 @@
  *   ambassador-sockdiag.c its way to the sockets in its namespace
  *   ambassador-links.c   its links: configuration, subscriptions, shards
  *   appraise.c           what is thought of its endpoints
+ *   link-checks.c        which of them are checked, and what came of it
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
@@ -23,6 +24,7 @@
 #include "daemon/ambassador.h"
 #include "daemon/draining.h"
 #include "daemon/flows.h"
+#include "daemon/link-checks.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
 
@@ -47,6 +49,7 @@ struct link {
 	uint64_t empty_since; /* uv_hrtime(); 0: some endpoint serves */
 	bool keeping;	      /* the registry has none, and the last known ones stay */
 	struct leavers leavers;
+	struct link_checks checks;
 	bool redirected; /* what it has are another service's endpoints */
 	struct loss loss;
 	char *error; /* why the kernel does not have the last change */
@@ -74,6 +77,8 @@ struct ambassador {
 	struct nft *nft;
 	struct net *net;
 	struct conntrack *conntrack;
+	struct checker *checker; /* NULL until a link has its endpoints checked */
+	struct verdict_lines verdict_lines;
 	struct sockdiag *sockdiag; /* NULL until it is needed, see ambassador_sockdiag() */
 	struct link *links;	   /* by listen */
 	struct link *dirty;	   /* those whose plan may differ from what the kernel holds */

@@ -92,6 +92,7 @@ void link_free(struct ambassador *ambassador, struct link *link)
 	if (link->installed)
 		plan_clear(&link->plan);
 	leavers_clear(&link->leavers);
+	link_checks_clear(link);
 	free(link->error);
 	free(link);
 }
@@ -145,6 +146,7 @@ static int configure_link(struct ambassador *ambassador, const struct link_conf 
 static void remove_link(struct ambassador *ambassador, struct link *link)
 {
 	link->removed = true;
+	link_checks_clear(link);
 	link->conf = NULL;
 	catalog_unsubscribe(ambassador->catalog, &link->subscription);
 	link_mark_changed(link, CAUSE_CONFIGURATION);

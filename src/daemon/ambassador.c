@@ -53,6 +53,8 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void close_sockets(struct ambassador *ambassador)
 {
+	if (ambassador->checker)
+		checker_pause(ambassador->checker);
 	if (ambassador->watch)
 		uv_close((uv_handle_t *)ambassador->watch, on_handle_closed);
 	if (ambassador->table_watch)
@@ -129,6 +131,7 @@ static void on_patrol(uv_timer_t *timer)
 	struct ambassador *ambassador = timer->data;
 
 	ambassador->footprint_dirty |= ambassador->nft && ambassador->footprint.n_interfaces;
+	link_checks_patrol(ambassador);
 }
 
 struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
@@ -165,6 +168,7 @@ void ambassador_free(struct ambassador *ambassador)
 	while (ambassador->links)
 		link_free(ambassador, ambassador->links);
 	close_sockets(ambassador);
+	checker_close(ambassador->checker);
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
 		uv_close((uv_handle_t *)timers[i], on_handle_closed);
 	footprint_clear(&ambassador->footprint);
@@ -300,6 +304,8 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 	uv_poll_init(ambassador->loop, ambassador->watch, net_watch_fd(ambassador->net));
 	uv_poll_start(ambassador->watch, UV_READABLE, on_namespace_changed);
 	ambassador->resync = true;
+	if (ambassador->checker)
+		checker_resume(ambassador->checker);
 	look_for_company(ambassador);
 	return 0;
 }

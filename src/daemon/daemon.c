@@ -20,6 +20,7 @@
 #include "daemon/requests.h"
 #include "daemon/state.h"
 #include "daemon/supervision.h"
+#include "daemon/verdict-keeper.h"
 
 struct daemon {
 	const struct daemon_options *options;
@@ -34,6 +35,7 @@ struct daemon {
 	struct state *state;
 	struct journal *journal;
 	struct keeper *keeper;
+	struct verdict_keeper *verdicts;
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
 	bool started;			 /* the first reconciliation is over */
@@ -46,6 +48,7 @@ static struct ambassador *new_ambassador(struct daemon *daemon, const struct amb
 {
 	struct ambassador_options options = {
 		.overrides = state_overrides(daemon->state),
+		.verdicts = daemon->verdicts,
 		.dry_run = daemon->options->dry_run,
 		.once = daemon->options->once,
 		.share_table = daemon->options->share_table,
@@ -327,8 +330,10 @@ static void before_sleep(uv_prepare_t *handle)
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_reconcile(daemon->ambassadors[i]);
 	end_if_abandoned(daemon);
-	if (is_keeping(daemon))
+	if (is_keeping(daemon)) {
 		keeper_look(daemon->keeper, daemon->catalog);
+		verdict_keeper_look(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors);
+	}
 	supervision_turn(daemon->supervision, &realm);
 	if (daemon->started)
 		return;
@@ -385,6 +390,7 @@ static void close_everything(struct daemon *daemon)
 	journal_close(daemon->journal);
 	control_close(daemon->control);
 	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
+	verdict_keeper_close(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors, is_keeping(daemon));
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_free(daemon->ambassadors[i]);
 	free(daemon->ambassadors);
@@ -397,6 +403,7 @@ static void close_everything(struct daemon *daemon)
 	uv_close((uv_handle_t *)&daemon->hangup, NULL);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT); /* the closing callbacks */
 	keeper_free(daemon->keeper);
+	verdict_keeper_free(daemon->verdicts);
 	uv_loop_close(&daemon->loop);
 	config_free(daemon->config);
 	state_close(daemon->state);
@@ -418,6 +425,7 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 		state_retain(daemon.state, config, false);
 	daemon.keeper =
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
+	daemon.verdicts = verdict_keeper_open(&daemon.loop, state_path(daemon.state), options->dry_run);
 	code = open_control(&daemon, &err);
 	if (code < 0)
 		daemon.exit_code = EXIT_FAILED;

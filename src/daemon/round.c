@@ -104,6 +104,7 @@ static void plan_member(struct member *member)
 				: shard_find(shards_of(ambassador, &link->conf->listen), LINKS_PER_SHARD);
 	endpoints = link_endpoints(link);
 	left = hold_left(link);
+	link_checks_follow(link, endpoints);
 	plan_with_overrides(member, endpoints, shard, left > 0);
 	note_emptiness(link, &member->next, left);
 	endpoints_unref(endpoints);
