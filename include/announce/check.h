@@ -15,6 +15,11 @@
 #define CHECK_TIMEOUT_MS 1000
 #define CHECK_START_MS 250
 
+/* So many good checks in a row make it healthy again, so many failed ones make it unhealthy. The very first time, one
+ * good check is enough: it never was unhealthy. */
+#define CHECK_RISE 2
+#define CHECK_FALL 3
+
 struct check;
 
 /* It has become healthy or unhealthy, and why; also for the first check of all if that failed. From the event loop. */

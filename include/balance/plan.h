@@ -80,6 +80,8 @@ bool plan_is_hashed(const struct link_plan *plan);
 void plan_note_serving(struct link_plan *plan);
 /* Does the endpoint at this address get new connections? */
 bool plan_serves(const struct link_plan *plan, const struct ip_port *at);
+/* For which verdict does it not serve? VERDICT_NONE: it does, or for another reason. */
+enum verdict plan_taken_out(const struct link_plan *plan, const struct ip_port *at);
 /* Is it on its way out: not among the endpoints any more, or of weight 0? One on standby is not. */
 bool plan_drains(const struct link_plan *plan, const struct ip_port *at);
 

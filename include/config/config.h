@@ -12,6 +12,7 @@
 
 #include "base/addr.h"
 #include "base/error.h"
+#include "config/check.h"
 #include "discovery/registry.h"
 
 enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
@@ -29,6 +30,7 @@ enum on_all_down { ON_ALL_DOWN_SERVE, ON_ALL_DOWN_EMPTY };
 const char *balance_name(enum balance balance);
 const char *masquerade_name(enum masquerade masquerade);
 const char *on_empty_name(enum on_empty on_empty);
+const char *on_all_down_name(enum on_all_down on_all_down);
 
 #define LINK_NAME_MAX 64     /* bytes, of [A-Za-z0-9._-] */
 #define SERVICE_NAME_MAX 255 /* bytes, printable, no space */
@@ -55,6 +57,7 @@ struct link_conf {
 	uint32_t drain_for_ms; /* 0: for as long as they live */
 	uint8_t min_healthy;   /* percent; 0: no answer is a mass loss */
 	uint32_t loss_hold_ms;
+	struct link_check check;
 	enum on_all_down on_all_down;
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };

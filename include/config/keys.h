@@ -27,6 +27,15 @@ struct key {
 	int (*set)(const struct key *key, struct link_conf *link, char *text, struct error *err);
 };
 
+/* A key of a link whose value may be an object with keys of its own, which set the same link's conf. */
+struct key_object {
+	const char *name;
+	const struct key *members;
+	void (*begin)(struct link_conf *link);			     /* before its members are set */
+	int (*end)(const struct link_conf *link, struct error *err); /* and then: do they go together? */
+};
+const struct key_object *key_object_find(const struct key *key); /* NULL: it takes no object */
+
 /* What is accepted, for the tables and for messages. */
 #define URI_FORM "a URI such as file:services.json"
 #define REGISTRY_FORM URI_FORM ", or a name in \"registries\""
@@ -40,6 +49,7 @@ struct key {
 #define DURATION_FORM "a number with ms, s, m or h"
 #define AFFINITY_FORM "off or a number with s, m or h"
 #define RETRY_FORM "true, false or a number with s"
+#define CHECK_FORM "off, tcp, http:/PATH, or an object"
 #define NAME_FORM "1 to 64 of A-Z a-z 0-9 . _ -"
 
 /* For values in messages: cut, so that the sentence behind it stays whole. */
@@ -50,6 +60,7 @@ extern const struct key top_keys[];
 extern const struct key registry_keys[];
 extern const struct key ambassador_keys[];
 extern const struct key link_keys[];
+extern const struct key check_keys[]; /* check.c */
 
 /* Which keys of a table a message is about. */
 typedef bool (*key_filter)(const struct key *key);
@@ -62,6 +73,11 @@ bool key_is_default(const struct key *key);  /* accepted in "defaults" */
  * ones), and -ENOTSUP for one of a later version.
  */
 int key_find(const struct key *table, const char *name, key_filter filter, const struct key **ret, struct error *err);
+
+/* check.c */
+int check_set_word(const struct key *key, struct link_conf *link, char *text, struct error *err);
+void check_begin_object(struct link_conf *link);
+int check_end_object(const struct link_conf *link, struct error *err);
 
 /* Could it be the name of a link? */
 bool link_name_is_valid(const char *text);

@@ -15,15 +15,18 @@
 #include "base/error.h"
 #include "catalog/catalog.h"
 #include "config/config.h"
+#include "health/checker.h"
 
 struct ambassador;
 
 struct meter;
 struct overrides;
+struct verdict_keeper;
 
 struct ambassador_options {
 	struct meter *meter;		   /* what is done is counted there; borrowed */
 	const struct overrides *overrides; /* weights by hand; borrowed; NULL: none */
+	struct verdict_keeper *verdicts;   /* what a former process knew of endpoints; borrowed; NULL: nothing */
 	bool dry_run;			   /* ask the kernel, change nothing, print what would be sent */
 	bool once;			   /* nobody will be there to end what only lasts for a while */
 	bool share_table; /* let others change the table, and repair it; as on a kernel that knows no ownership */
@@ -83,6 +86,8 @@ struct endpoint_detail {
 	uint64_t bytes;			 /* of those in both directions, if the kernel counts them */
 	uint64_t refusals;		 /* refused connections that were retried, of late */
 	const struct override *override; /* what an operator said, or NULL */
+	bool checked;			 /* the link has it checked: */
+	struct check_report check;	 /* borrowed */
 };
 
 struct link_status {
@@ -120,6 +125,9 @@ void ambassador_status(struct ambassador *ambassador, const char *link_name, boo
 struct survey;
 void ambassador_describe(struct ambassador *ambassador, const struct survey *survey, size_t index,
 			 void (*each)(void *context, const struct link_status *status), void *context);
+
+/* The checks of the ambassador, NULL: there are none. */
+const struct checker *ambassador_checker(const struct ambassador *ambassador);
 
 /* Sums for a line in the log. */
 struct ambassador_totals {

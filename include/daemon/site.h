@@ -4,6 +4,7 @@
  *
  *   /             the page for people, which asks for the next two
  *   /status.json  as `nuncio status --json`
+ *   /events.json  the last events, as `nuncio events --json` has them
  *   /metrics      for Prometheus, see metrics.h
  *   /healthz      200 while the event loop turns
  *   /readyz       200 when the kernel has what the registries said first; before that 503 with what is missing

@@ -29,12 +29,20 @@ struct http_conf {
 	uint32_t timeout_ms;	     /* everything; 0 = none, for an answer that never ends */
 	/* On a connection of its own. Else libcurl asks again, by itself, where a kept one turns out to be lost. */
 	bool fresh;
+	bool brief;		/* the same, for one small answer: it ends with a reset, and needs little memory */
+	bool unverified;	/* https: whatever certificate the peer has */
+	const char *connect_to; /* "ADDR:PORT" instead of where the URL leads; or NULL */
+	/* Makes the socket, not blocking, or fails with a negative errno; NULL = libcurl does. */
+	int (*make_socket)(void *context, int family);
+	void *make_socket_context;
 	size_t unread_max; /* bytes of an answer that may have come and not been taken */
 };
 
 struct http_answer {
 	int code;	   /* 0 = the peer answered, else a negative errno: -EMSGSIZE = more than unread_max */
 	const char *error; /* why not, for people, without the peer's name; NULL if code is 0 */
+	int os_error;	   /* the errno behind it, if one was seen, else 0 */
+	bool connected;	   /* there was a connection */
 	long status;	   /* HTTP's */
 	const char *body;  /* what was not taken by `data`; NUL-terminated */
 	size_t length;

@@ -1,27 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "announce/check.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "announce/health.h"
 #include "base/mem.h"
-#include "discovery/http.h"
+#include "health/judge.h"
+#include "health/probe.h"
 
-/* Of an answer that is not wanted, bytes. */
-#define ANSWER_MAX (1 << 20)
-
-/* One connection or command; it may outlive its check, or its time. */
+/* One command; it may outlive its check, or its time. */
 struct attempt {
 	struct check *check; /* NULL: nobody waits for it any more */
-	union {
-		uv_handle_t handle;
-		uv_tcp_t tcp;
-		uv_process_t process;
-	};
-	uv_connect_t connect;
+	uv_process_t process;
 };
 
 struct check {
@@ -30,12 +21,14 @@ struct check {
 	struct ip_port at;
 	check_changed_fn changed;
 	void *context;
-	struct health health;
-	bool told; /* anything at all */
+	struct judge judge;
+	bool was_up; /* once */
+	bool told;   /* anything at all */
 
-	struct http *http;
+	struct prober *prober;
+	struct probe_conf probe_conf;
 	bool busy; /* a check is under way: one of these two */
-	struct http_request *request;
+	struct probe *probe;
 	struct attempt *attempt;
 	uv_timer_t interval, timeout;
 	int open_timers;
@@ -62,32 +55,26 @@ static void tell(struct check *check, const char *reason)
 		break;
 	}
 	check->told = true;
-	check->changed(check->context, check->health.up, text);
+	check->changed(check->context, check->judge.verdict == VERDICT_UP, text);
 	free(text);
 }
 
+/* Until it has been up once, it is not down but not there yet, however often it fails. */
 static void take_result(struct check *check, bool good, const char *reason)
 {
-	bool started = check->health.was_up;
+	bool changed = judge_note(&check->judge, good, CHECK_RISE, check->was_up ? CHECK_FALL : UINT32_MAX);
 
 	check->busy = false;
 	uv_timer_stop(&check->timeout);
-	if (health_note(&check->health, good) || !check->told) {
-		if (!started && check->health.was_up)
-			set_interval(check);
-		tell(check, reason);
+	if (good && !check->was_up) {
+		check->was_up = true;
+		set_interval(check);
 	}
+	if (changed || !check->told)
+		tell(check, reason);
 }
 
 /* Attempts */
-
-static struct attempt *new_attempt(struct check *check)
-{
-	struct attempt *attempt = xcalloc(1, sizeof(*attempt));
-
-	attempt->check = check;
-	return attempt;
-}
 
 static void free_attempt(uv_handle_t *handle)
 {
@@ -96,8 +83,8 @@ static void free_attempt(uv_handle_t *handle)
 
 static void close_attempt(struct attempt *attempt)
 {
-	attempt->handle.data = attempt;
-	uv_close(&attempt->handle, free_attempt);
+	attempt->process.data = attempt;
+	uv_close((uv_handle_t *)&attempt->process, free_attempt);
 }
 
 /* Nobody waits for it any more. */
@@ -105,16 +92,13 @@ static void give_up(struct check *check)
 {
 	struct attempt *attempt = check->attempt;
 
-	http_cancel(check->request);
-	check->request = NULL;
+	probe_cancel(check->probe);
+	check->probe = NULL;
 	check->attempt = NULL;
 	if (!attempt)
 		return;
 	attempt->check = NULL;
-	if (check->conf->kind == CHECK_EXEC)
-		kill(-attempt->process.pid, SIGKILL); /* its whole group; its end is seen later */
-	else
-		close_attempt(attempt);
+	kill(-attempt->process.pid, SIGKILL); /* its whole group; its end is seen later */
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -123,41 +107,6 @@ static void on_timeout(uv_timer_t *timer)
 
 	give_up(check);
 	take_result(check, false, "no answer in time");
-}
-
-static void on_connected(uv_connect_t *request, int status)
-{
-	struct attempt *attempt = request->data;
-	struct check *check = attempt->check;
-
-	if (!check)
-		return;
-	check->attempt = NULL;
-	close_attempt(attempt);
-	take_result(check, status == 0, status ? uv_strerror(status) : "connected");
-}
-
-static void start_tcp(struct check *check)
-{
-	struct attempt *attempt = new_attempt(check);
-	char host[IP_ADDR_TEXT];
-	struct sockaddr_storage to;
-	int code;
-
-	ip_addr_text(&check->at.addr, host);
-	if (check->at.addr.family == AF_INET)
-		uv_ip4_addr(host, check->at.port, (struct sockaddr_in *)&to);
-	else
-		uv_ip6_addr(host, check->at.port, (struct sockaddr_in6 *)&to);
-	uv_tcp_init(check->loop, &attempt->tcp);
-	attempt->connect.data = attempt;
-	code = uv_tcp_connect(&attempt->connect, &attempt->tcp, (const struct sockaddr *)&to, on_connected);
-	if (code) {
-		close_attempt(attempt);
-		take_result(check, false, uv_strerror(code));
-	} else {
-		check->attempt = attempt;
-	}
 }
 
 static void on_exit_of_command(uv_process_t *process, int64_t status, int signal)
@@ -177,7 +126,7 @@ static void on_exit_of_command(uv_process_t *process, int64_t status, int signal
 
 static void start_exec(struct check *check)
 {
-	struct attempt *attempt = new_attempt(check);
+	struct attempt *attempt = xcalloc(1, sizeof(*attempt));
 	char *args[] = {(char *)"/bin/sh", (char *)"-c", (char *)check->conf->text, NULL};
 	const uv_process_options_t options = {
 		.file = args[0],
@@ -187,6 +136,8 @@ static void start_exec(struct check *check)
 	};
 	int code;
 
+	attempt->check = check;
+	uv_timer_start(&check->timeout, on_timeout, CHECK_TIMEOUT_MS, 0);
 	code = uv_spawn(check->loop, &attempt->process, &options);
 	attempt->process.data = attempt;
 	if (code) {
@@ -197,44 +148,12 @@ static void start_exec(struct check *check)
 	}
 }
 
-/* What it says beside its status is not looked at. */
-static size_t on_answer_data(void *context, const char *bytes, size_t length)
-{
-	(void)context, (void)bytes;
-	return length;
-}
-
-static void on_answer(void *context, const struct http_answer *answer)
+static void on_probed(void *context, enum probe_outcome outcome, const char *reason)
 {
 	struct check *check = context;
-	char reason[24];
 
-	check->request = NULL;
-	if (answer->code) {
-		take_result(check, false, answer->error);
-		return;
-	}
-	snprintf(reason, sizeof(reason), "status %ld", answer->status);
-	take_result(check, answer->status >= 200 && answer->status < 400, reason);
-}
-
-static void start_http(struct check *check)
-{
-	static const struct http_events events = {.data = on_answer_data, .done = on_answer};
-	/* A connection that was kept would say nothing about new ones. */
-	static const char *const headers[] = {"Connection: close", "User-Agent: nuncio/" NUNCIO_VERSION, NULL};
-	char address[IP_PORT_TEXT];
-	char *url = xasprintf("http://%s%s", ip_port_text(&check->at, address), check->conf->text);
-	const struct http_conf conf = {
-		.url = url,
-		.headers = headers,
-		.connect_timeout_ms = CHECK_TIMEOUT_MS,
-		.timeout_ms = CHECK_TIMEOUT_MS,
-		.unread_max = ANSWER_MAX,
-	};
-
-	check->request = http_start(check->http, &conf, &events, check);
-	free(url);
+	check->probe = NULL;
+	take_result(check, outcome == PROBE_GOOD, reason);
 }
 
 /* Time */
@@ -246,15 +165,10 @@ static void on_interval(uv_timer_t *timer)
 	if (check->busy)
 		return;
 	check->busy = true;
-	if (check->conf->kind == CHECK_HTTP) {
-		start_http(check); /* has a timeout of its own */
-		return;
-	}
-	uv_timer_start(&check->timeout, on_timeout, CHECK_TIMEOUT_MS, 0);
 	if (check->conf->kind == CHECK_EXEC)
 		start_exec(check);
-	else
-		start_tcp(check);
+	else /* has a timeout of its own */
+		check->probe = probe_start(check->prober, &check->probe_conf, &check->at, on_probed, check);
 }
 
 static void set_interval(struct check *check)
@@ -276,9 +190,14 @@ struct check *check_open(uv_loop_t *loop, const struct check_conf *conf, const s
 		.at = *at,
 		.changed = changed,
 		.context = context,
-		.http = conf->kind == CHECK_HTTP ? http_open(loop) : NULL,
+		.judge.verdict = VERDICT_UNKNOWN,
+		.prober = prober_open(loop, NULL, NULL),
+		.probe_conf = check_default.probe,
 		.open_timers = 2,
 	};
+	check->probe_conf.kind = conf->kind == CHECK_HTTP ? PROBE_HTTP : PROBE_TCP;
+	check->probe_conf.path = conf->text;
+	check->probe_conf.timeout_ms = CHECK_TIMEOUT_MS;
 	uv_timer_init(loop, &check->interval);
 	uv_timer_init(loop, &check->timeout);
 	check->interval.data = check->timeout.data = check;
@@ -299,7 +218,7 @@ void check_close(struct check *check)
 	if (!check)
 		return;
 	give_up(check);
-	http_close(check->http);
+	prober_close(check->prober);
 	uv_close((uv_handle_t *)&check->interval, on_timer_closed);
 	uv_close((uv_handle_t *)&check->timeout, on_timer_closed);
 }

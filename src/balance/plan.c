@@ -277,6 +277,17 @@ bool plan_serves(const struct link_plan *plan, const struct ip_port *at)
 	return endpoint && plan->serving[endpoint - plan->endpoints->items];
 }
 
+enum verdict plan_taken_out(const struct link_plan *plan, const struct ip_port *at)
+{
+	const struct endpoint *endpoint = endpoints_find_address(plan->endpoints, at);
+	uint32_t index = endpoint ? (uint32_t)(endpoint - plan->endpoints->items) : 0;
+
+	if (!endpoint || !plan->appraisals || plan->serving[index] ||
+	    standing_by_verdict(plan->appraisals[index].verdict) == STANDING_SERVING)
+		return VERDICT_NONE;
+	return plan->appraisals[index].verdict;
+}
+
 bool plan_drains(const struct link_plan *plan, const struct ip_port *at)
 {
 	const struct endpoint *endpoint = endpoints_find_address(plan->weighed, at);

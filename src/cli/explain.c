@@ -107,6 +107,11 @@ static void explain_link(const cJSON *link, const cJSON *ambassador, const cJSON
 	explain_registry(link, registries);
 	printf("  balance %s, masquerade %s, on_empty %s: without endpoints, %s\n", answer_text(link, "balance"),
 	       answer_text(link, "masquerade"), on_empty, explain_on_empty(on_empty));
+	if (*answer_text(link, "check"))
+		printf("  check %s, on_all_down %s: where no endpoint is well, %s\n", answer_text(link, "check"),
+		       answer_text(link, "on_all_down"),
+		       strcmp(answer_text(link, "on_all_down"), "serve") == 0 ? "all of them serve"
+									      : "it is as if there were none");
 	cJSON_ArrayForEach (endpoint, cJSON_GetObjectItemCaseSensitive(link, "endpoints"))
 		explain_endpoint(endpoint, link);
 }

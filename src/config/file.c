@@ -120,22 +120,60 @@ static int check_object(const char *where, const cJSON *object, const struct key
 	return r < 0 ? r : refuse_missing(where, object, table, filter, err);
 }
 
+/* A key whose value is an object: its members, and whether they go together. */
+static int set_members(struct reader *reader, struct link_draft *link, const struct key_object *object,
+		       const char *where, const cJSON *value, struct error *err)
+{
+	const struct key *key;
+	const cJSON *item;
+	char *text = NULL;
+	int r = check_object(where, value, object->members, key_is_accepted, err);
+
+	object->begin(&link->conf);
+	for (item = value->child; r == 0 && item; item = item->next) {
+		const char *place = member_place(reader, where, item->string);
+
+		r = key_find(object->members, item->string, key_is_accepted, &key, err);
+		if (r == 0)
+			r = read_value(reader, key, place, item, &text, err);
+		if (r < 0)
+			return r;
+		r = key->set(key, &link->conf, text, err);
+		if (r < 0)
+			return fail_prefix(err, r, "%s", place);
+	}
+	if (r < 0)
+		return r;
+	r = object->end(&link->conf, err);
+	return r < 0 ? fail_prefix(err, r, "%s", where) : 0;
+}
+
+static int set_key(struct reader *reader, struct link_draft *link, const struct key *key, const cJSON *value,
+		   struct error *err)
+{
+	const char *where = member_place(reader, link->conf.origin, key->name);
+	const struct key_object *object = key_object_find(key);
+	char *text = NULL;
+	int r;
+
+	if (object && cJSON_IsObject(value))
+		return set_members(reader, link, object, where, value, err);
+	r = read_value(reader, key, where, value, &text, err);
+	return r < 0 ? r : draft_set(link, key, text, err);
+}
+
 /* Sets the link's keys that a checked object has. */
 static int set_keys(struct reader *reader, struct link_draft *link, const cJSON *object, key_filter filter,
 		    struct error *err)
 {
 	const struct key *key;
 	const cJSON *item;
-	char *text = NULL;
 	int r;
 
 	cJSON_ArrayForEach (item, object) {
 		r = key_find(link_keys, item->string, filter, &key, err);
 		if (r == 0)
-			r = read_value(reader, key, member_place(reader, link->conf.origin, key->name), item, &text,
-				       err);
-		if (r == 0)
-			r = draft_set(link, key, text, err);
+			r = set_key(reader, link, key, item, err);
 		if (r < 0)
 			return r;
 	}

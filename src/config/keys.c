@@ -31,6 +31,11 @@ static const char *const on_remove_names[] = {
 	[ON_REMOVE_RESET] = "reset",
 };
 
+static const char *const on_all_down_names[] = {
+	[ON_ALL_DOWN_SERVE] = "serve",
+	[ON_ALL_DOWN_EMPTY] = "empty",
+};
+
 const char *balance_name(enum balance balance)
 {
 	return balance_names[balance];
@@ -44,6 +49,11 @@ const char *masquerade_name(enum masquerade masquerade)
 const char *on_empty_name(enum on_empty on_empty)
 {
 	return on_empty_names[on_empty];
+}
+
+const char *on_all_down_name(enum on_all_down on_all_down)
+{
+	return on_all_down_names[on_all_down];
 }
 
 /* The index of text among the names, or -1. */
@@ -226,6 +236,15 @@ static int set_min_healthy(const struct key *key, struct link_conf *link, char *
 	return 0;
 }
 
+static int set_on_all_down(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	int on_all_down = find_value(key, on_all_down_names, ARRAY_SIZE(on_all_down_names), text, err);
+
+	if (on_all_down >= 0)
+		link->on_all_down = (enum on_all_down)on_all_down;
+	return on_all_down < 0 ? on_all_down : 0;
+}
+
 const struct key top_keys[] = {
 	{"registry", REGISTRY_FORM, "none", "the registry of links that name none", 0, NULL},
 	{"registries", REGISTRIES_FORM, "none", "registries that links choose by name", 0, NULL},
@@ -280,12 +299,27 @@ const struct key link_keys[] = {
 	{"min_healthy", "0 to 100", "50", "percent; where fewer are left, the lost stay for loss_hold",
 	 KEY_IN_DEFAULTS | KEY_NUMBER, set_min_healthy},
 	{"loss_hold", DURATION_FORM, "30s", "how long they stay; 0s: not at all", KEY_IN_DEFAULTS, set_loss_hold},
-	{"check", "\"tcp\" or an object", "off", "active probe, made from the namespace", KEY_LATER, NULL},
+	{"check", CHECK_FORM, "off", "endpoints that do not answer get no connections", KEY_IN_DEFAULTS,
+	 check_set_word},
 	{"eject", "an object", "off", "passive: refused or unanswered connections seen", KEY_LATER, NULL},
-	{"on_all_down", "serve, empty", "serve", "every endpoint fails its checks: use all, or none", KEY_LATER, NULL},
+	{"on_all_down", "serve, empty", "serve", "no endpoint is well: use all of them, or none", KEY_IN_DEFAULTS,
+	 set_on_all_down},
 	{"slow_start", "duration", "off", "a new endpoint's share grows during it", KEY_LATER, NULL},
 	{0},
 };
+
+static const struct key_object objects[] = {
+	{"check", check_keys, check_begin_object, check_end_object},
+};
+
+const struct key_object *key_object_find(const struct key *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		if (strcmp(objects[i].name, key->name) == 0)
+			return &objects[i];
+	}
+	return NULL;
+}
 
 bool key_is_accepted(const struct key *key)
 {
@@ -356,14 +390,23 @@ static int widest_values(const struct key *table)
 	return widest;
 }
 
-void config_print_keys(void)
+static void print_keys(const struct key *table, int name_width)
 {
-	int width = widest_values(link_keys);
+	int width = widest_values(table);
 	char values[KEY_LIST_TEXT];
 
-	for (const struct key *key = link_keys; key->name; key++)
-		printf("  %-11s  %-*s  %s%s\n", key->name, width, key_values(key, values),
+	for (const struct key *key = table; key->name; key++)
+		printf("  %-*s  %-*s  %s%s\n", name_width, key->name, width, key_values(key, values),
 		       key->flags & KEY_LATER ? "(later) " : "", key->meaning);
+}
+
+void config_print_keys(void)
+{
+	print_keys(link_keys, 11);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		printf("\nKeys of \"%s\" as an object:\n", objects[i].name);
+		print_keys(objects[i].members, 13);
+	}
 }
 
 static void print_key_table(const char *name, const struct key *table)
@@ -380,4 +423,6 @@ void config_print_key_tables(void)
 	print_key_table("registry", registry_keys);
 	print_key_table("ambassador", ambassador_keys);
 	print_key_table("link", link_keys);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		print_key_table(objects[i].name, objects[i].members);
 }

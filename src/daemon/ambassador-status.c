@@ -21,6 +21,11 @@ const char *ambassador_error(const struct ambassador *ambassador)
 	return ambassador->error;
 }
 
+const struct checker *ambassador_checker(const struct ambassador *ambassador)
+{
+	return ambassador->checker;
+}
+
 bool ambassador_is_ready(const struct ambassador *ambassador)
 {
 	return ambassador->announced_ready;
@@ -142,6 +147,7 @@ static struct endpoint_detail *describe_endpoints(const struct survey *survey, c
 
 		if (survey)
 			survey_find(survey, &link->conf->listen, &endpoint->at, &details[i]);
+		details[i].checked = link_checks_report(link, &endpoint->at, &details[i].check);
 		if (ambassador->options.overrides)
 			details[i].override = overrides_of(ambassador->options.overrides, ambassador->netns,
 							   link->conf->name, endpoint);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
@@ -52,6 +53,8 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void close_sockets(struct ambassador *ambassador)
 {
+	if (ambassador->checker)
+		checker_pause(ambassador->checker);
 	if (ambassador->watch)
 		uv_close((uv_handle_t *)ambassador->watch, on_handle_closed);
 	if (ambassador->table_watch)
@@ -82,9 +85,8 @@ static void leave_namespace(struct ambassador *ambassador)
 {
 	/* Of a container, the agent is told as well. */
 	ambassador->gone = ambassador->conf->container != NULL;
-	log_write(ambassador->gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
-		  "%s: its network namespace is gone, or another one has its name; the rules went with it",
-		  ambassador->netns);
+	event_say(ambassador->gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, CAUSE_KERNEL, ambassador->netns, NULL,
+		  "its network namespace is gone, or another one has its name; the rules went with it");
 	close_sockets(ambassador);
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->installed)
@@ -129,6 +131,7 @@ static void on_patrol(uv_timer_t *timer)
 	struct ambassador *ambassador = timer->data;
 
 	ambassador->footprint_dirty |= ambassador->nft && ambassador->footprint.n_interfaces;
+	link_checks_patrol(ambassador);
 }
 
 struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
@@ -165,6 +168,7 @@ void ambassador_free(struct ambassador *ambassador)
 	while (ambassador->links)
 		link_free(ambassador, ambassador->links);
 	close_sockets(ambassador);
+	checker_close(ambassador->checker);
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
 		uv_close((uv_handle_t *)timers[i], on_handle_closed);
 	footprint_clear(&ambassador->footprint);
@@ -300,6 +304,8 @@ int ambassador_open(struct ambassador *ambassador, struct error *err)
 	uv_poll_init(ambassador->loop, ambassador->watch, net_watch_fd(ambassador->net));
 	uv_poll_start(ambassador->watch, UV_READABLE, on_namespace_changed);
 	ambassador->resync = true;
+	if (ambassador->checker)
+		checker_resume(ambassador->checker);
 	look_for_company(ambassador);
 	return 0;
 }
@@ -314,8 +320,9 @@ static void on_table_changed(uv_poll_t *watch, int status, int events)
 	if (!nft_watch_drain(ambassador->nft, &intruder))
 		return;
 	if (intruder.port)
-		log_warning("%s%sthe table inet " TABLE_NAME " was changed by %s (netlink port %u): looking after it",
-			    ambassador->netns, *ambassador->netns ? ": " : "", intruder.process, intruder.port);
+		event_say(LOG_LEVEL_WARNING, CAUSE_REPAIR, ambassador->netns, NULL,
+			  "the table inet " TABLE_NAME " was changed by %s (netlink port %u): looking after it",
+			  intruder.process, intruder.port);
 	ambassador->resync = true;
 }
 

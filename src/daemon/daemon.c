@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -22,6 +23,7 @@
 #include "daemon/site.h"
 #include "daemon/state.h"
 #include "daemon/supervision.h"
+#include "daemon/verdict-keeper.h"
 
 struct daemon {
 	const struct daemon_options *options;
@@ -35,7 +37,9 @@ struct daemon {
 	struct control *control;
 	struct site *site; /* NULL: nothing is shown */
 	struct state *state;
+	struct journal *journal;
 	struct keeper *keeper;
+	struct verdict_keeper *verdicts;
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
 	struct meter meter;
@@ -51,6 +55,7 @@ static struct ambassador *new_ambassador(struct daemon *daemon, const struct amb
 	struct ambassador_options options = {
 		.meter = &daemon->meter,
 		.overrides = state_overrides(daemon->state),
+		.verdicts = daemon->verdicts,
 		.dry_run = daemon->options->dry_run,
 		.once = daemon->options->once,
 		.share_table = daemon->options->share_table,
@@ -83,16 +88,25 @@ static struct realm realm_of(const struct daemon *daemon)
 		.state = daemon->state,
 		.meter = &daemon->meter,
 		.edition = daemon->edition,
+		.journal = daemon->journal,
 		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
 		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
 	};
 }
 
-static void on_request(void *context, const struct cJSON *request, FILE *out)
+static bool on_request(void *context, const struct cJSON *request, FILE *out)
 {
 	struct realm realm = realm_of(context);
 
-	requests_answer(&realm, request, out);
+	return requests_answer(&realm, request, out);
+}
+
+static void on_event(void *context, const struct journal_entry *entry)
+{
+	const struct daemon *daemon = context;
+
+	if (daemon->control)
+		control_publish(daemon->control, entry->json, requests_follows, entry);
 }
 
 /* A path that was asked for must be had; the default one is a convenience that a container may not have. */
@@ -159,7 +173,8 @@ static void dismiss_ambassador(struct ambassador *ambassador)
 	if (ambassador_cleanup(ambassador, &err) < 0)
 		log_error("%s", err.text);
 	else if (ambassador_conf(ambassador)->container)
-		log_info("%s: gone, and its links with it", ambassador_netns(ambassador));
+		event_say(LOG_LEVEL_INFO, CAUSE_CONTAINER, ambassador_netns(ambassador), NULL,
+			  "gone, and its links with it");
 	else
 		log_notice("%s: its ambassador is gone, its table, addresses and settings removed",
 			   *ambassador_netns(ambassador) ? ambassador_netns(ambassador) : "own network namespace");
@@ -274,7 +289,8 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	(void)signal;
 	supervision_reloading(daemon->supervision);
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
-		log_error("reload: %s; the old configuration stays", err.text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_CONFIGURATION, NULL, NULL, "reload: %s; the old configuration stays",
+			  err.text);
 		daemon->meter.reload_failed = true;
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
@@ -282,7 +298,7 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	reconfigure(daemon, config);
 	daemon->meter.reload_failed = false;
 	daemon->meter.reloaded = time(NULL);
-	log_notice("reload: the new configuration is in force");
+	event_say(LOG_LEVEL_NOTICE, CAUSE_CONFIGURATION, NULL, NULL, "reload: the new configuration is in force");
 }
 
 /* Running */
@@ -353,8 +369,10 @@ static void before_sleep(uv_prepare_t *handle)
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_reconcile(daemon->ambassadors[i]);
 	end_if_abandoned(daemon);
-	if (is_keeping(daemon))
+	if (is_keeping(daemon)) {
 		keeper_look(daemon->keeper, daemon->catalog);
+		verdict_keeper_look(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors);
+	}
 	supervision_turn(daemon->supervision, &realm);
 	if (daemon->started)
 		return;
@@ -408,9 +426,11 @@ static void clean_up_rules(struct daemon *daemon)
 
 static void close_everything(struct daemon *daemon)
 {
+	journal_close(daemon->journal);
 	control_close(daemon->control);
 	site_close(daemon->site);
 	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
+	verdict_keeper_close(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors, is_keeping(daemon));
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_free(daemon->ambassadors[i]);
 	free(daemon->ambassadors);
@@ -423,6 +443,7 @@ static void close_everything(struct daemon *daemon)
 	uv_close((uv_handle_t *)&daemon->hangup, NULL);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT); /* the closing callbacks */
 	keeper_free(daemon->keeper);
+	verdict_keeper_free(daemon->verdicts);
 	uv_loop_close(&daemon->loop);
 	config_free(daemon->config);
 	state_close(daemon->state);
@@ -437,12 +458,14 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	uv_loop_init(&daemon.loop);
 	open_handles(&daemon);
 	daemon.catalog = catalog_new(&daemon.loop);
+	daemon.journal = journal_open(on_event, &daemon);
 	daemon.supervision = options->once ? NULL : supervision_open(&daemon.loop);
 	daemon.state = state_open(options->state, options->dry_run);
 	if (!config->docker)
 		state_retain(daemon.state, config, false);
 	daemon.keeper =
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
+	daemon.verdicts = verdict_keeper_open(&daemon.loop, state_path(daemon.state), options->dry_run);
 	code = open_control(&daemon, &err);
 	if (code == 0)
 		code = open_site(&daemon, &err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
@@ -68,7 +69,10 @@ static void note_flows(struct ambassador *ambassador, const struct listen *liste
 		  endpoint ? endpoint->port : 0);
 }
 
-/* TCP's concern is who gets new connections; a UDP flow may stay where it is for as long as the link has that. */
+/*
+ * TCP's concern is who gets new connections; a UDP flow may stay where it is for as long as the link has that, and it
+ * is not down. Connections of what is down are treated as those of what was removed.
+ */
 static void note_departures(struct ambassador *ambassador, const struct link *link, const struct link_plan *new)
 {
 	const struct link_plan *old = &link->plan;
@@ -77,9 +81,10 @@ static void note_departures(struct ambassador *ambassador, const struct link *li
 		const struct ip_port *at = &old->endpoints->items[i].at;
 		const struct endpoint *now = endpoints_find_address(new->endpoints, at);
 		bool left = old->serving[i] && !plan_serves(new, at);
-		bool reset = !now && link->conf->on_remove == ON_REMOVE_RESET;
+		bool gone = !now || (old->serving[i] && plan_taken_out(new, at) == VERDICT_DOWN);
+		bool reset = gone && link->conf->on_remove == ON_REMOVE_RESET;
 
-		if (old->listen.protocol == IPPROTO_UDP ? !now : left || reset)
+		if (old->listen.protocol == IPPROTO_UDP ? gone : left || reset)
 			note_flows(ambassador, &old->listen, at, reset);
 	}
 }
@@ -195,11 +200,18 @@ static bool has_drained(const struct sweep *sweep, struct link *link, const stru
 	return is_drained(link, leaver, sweep->now);
 }
 
+/* The link does not have it any more, or its checks fail. */
+static bool is_left(const struct link *link, const struct ip_port *endpoint)
+{
+	return !endpoints_find_address(link->plan.endpoints, endpoint) ||
+	       plan_taken_out(&link->plan, endpoint) == VERDICT_DOWN;
+}
+
 static bool connection_ends(const struct sweep *sweep, struct link *link, const struct flow *flow)
 {
 	if (!flow_is_live(flow))
 		return false;
-	if (link->conf->on_remove == ON_REMOVE_RESET && !endpoints_find_address(link->plan.endpoints, &flow->endpoint))
+	if (link->conf->on_remove == ON_REMOVE_RESET && is_left(link, &flow->endpoint))
 		return true;
 	return has_drained(sweep, link, flow);
 }
@@ -216,7 +228,7 @@ static bool flow_ends(const struct sweep *sweep, const struct flow *flow)
 	if (!flow->translated)
 		return true;
 	if (udp)
-		return !endpoints_find_address(link->plan.endpoints, &flow->endpoint) || has_drained(sweep, link, flow);
+		return is_left(link, &flow->endpoint) || has_drained(sweep, link, flow);
 	return !plan_serves(&link->plan, &flow->endpoint);
 }
 
@@ -311,14 +323,14 @@ static int look(struct sweep *sweep, struct error *err)
 
 static void note_outcome(struct ambassador *ambassador, const struct sweep *sweep, const char *failure)
 {
-	const char *colon = *ambassador->netns ? ": " : "";
-
 	if (text_replace(&ambassador->flows_error, failure) && failure)
-		log_error("%s%s%s: clients may stay on endpoints that are gone", ambassador->netns, colon, failure);
+		event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns, NULL,
+			  "%s: clients may stay on endpoints that are gone", failure);
 	if (!failure && sweep->flows.count)
-		log_info("%s%sendpoints that left: UDP flows ended: %u, unanswered connects balanced anew: %u, "
-			 "connections reset: %u",
-			 ambassador->netns, colon, sweep->udp, sweep->unanswered, sweep->reset);
+		event_say(LOG_LEVEL_INFO, 0, ambassador->netns, NULL,
+			  "endpoints that left: UDP flows ended: %u, unanswered connects balanced anew: %u, "
+			  "connections reset: %u",
+			  sweep->udp, sweep->unanswered, sweep->reset);
 }
 
 static void on_again(uv_timer_t *timer);

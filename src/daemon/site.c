@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "daemon/journal.h"
 #include "daemon/metrics.h"
 #include "daemon/status.h"
 #include "daemon/tour.h"
 #include "exporter/page.h"
 #include "exporter/web.h"
+
+#define EVENTS_SHOWN 200
 
 #define DATA_POLICY "default-src 'none'"
 
@@ -120,6 +123,22 @@ static void answer_ready(struct site *site, struct web_request *request)
 	answer_text(site, request, lacks ? 503 : 200, lacks ? lacks : "ready");
 }
 
+static void answer_events(struct site *site, struct web_request *request)
+{
+	struct realm realm = site->realm(site->realm_context);
+	struct scroll text = {0};
+	FILE *out = scroll_open(&text);
+	struct web_body *body;
+
+	fputs("{\"events\":", out);
+	journal_write(realm.journal, NULL, NULL, EVENTS_SHOWN, out);
+	fputs("}", out);
+	fclose(out);
+	body = web_body_new(site->web, "application/json", DATA_POLICY, &text);
+	web_answer(request, body ? 200 : 503, body);
+	web_body_free(body);
+}
+
 static void on_request(void *context, struct web_request *request, const char *path)
 {
 	struct site *site = context;
@@ -130,6 +149,8 @@ static void on_request(void *context, struct web_request *request, const char *p
 		ask_display(&site->metrics_display, request);
 	else if (strcmp(path, "/status.json") == 0)
 		ask_display(&site->status_display, request);
+	else if (strcmp(path, "/events.json") == 0)
+		answer_events(site, request);
 	else if (strcmp(path, "/healthz") == 0)
 		answer_text(site, request, 200, "alive");
 	else if (strcmp(path, "/readyz") == 0)

@@ -54,7 +54,7 @@ const char *status_endpoint_state(enum standing standing)
 	return "down";
 }
 
-#define REASON_TEXT 256
+#define REASON_TEXT 512
 #define LINK_REASON_TEXT 768
 
 /* The priority that serves. */
@@ -67,13 +67,66 @@ static unsigned int best_priority(const struct link_status *status)
 	return 0;
 }
 
+static double seconds_since(int64_t ms)
+{
+	struct timespec now;
+	double seconds;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	seconds = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)ms / 1e3;
+	return seconds > 0 ? seconds : 0;
+}
+
+static void put_failing_checks(FILE *out, const struct check_report *check)
+{
+	char age[AGE_TEXT];
+
+	fprintf(out, "its checks fail: %s, since %s", check->reason, age_text(seconds_since(check->since), age));
+	if (check->remembered)
+		fprintf(out, "; not checked since nuncio started");
+	else if (check->in_a_row)
+		fprintf(out, " (%u in a row)", check->in_a_row);
+	if (check->last_good)
+		fprintf(out, "; last good %s ago", age_text(seconds_since(check->last_good), age));
+	else
+		fprintf(out, "; never good");
+	if (check->doubt)
+		fprintf(out, "; good again: %s (%u of %u)", check->doubt, check->against, check->needed);
+}
+
+/* One that serves, with what its checks have to say against that. */
+static void put_serving(FILE *out, const struct endpoint_detail *detail)
+{
+	const struct check_report *check = &detail->check;
+
+	fputs("serving", out);
+	if (!detail->checked)
+		return;
+	if (check->verdict == VERDICT_DOWN) {
+		fputs(", for no endpoint is well; ", out);
+		put_failing_checks(out, check);
+	} else if (check->doubt) {
+		fprintf(out, "; its last check failed: %s (%u of %u)", check->doubt, check->against, check->needed);
+	} else if (check->verdict == VERDICT_UNKNOWN) {
+		fprintf(out, "; %s", check->reason);
+	}
+}
+
+static void put_down(FILE *out, const struct endpoint_detail *detail)
+{
+	if (detail->check.verdict == VERDICT_DOWN)
+		put_failing_checks(out, &detail->check);
+	else
+		fputs("it waits for a check that is good (initial=wait)", out);
+}
+
 static void put_standing(FILE *out, const struct link_status *status, uint32_t index)
 {
 	const struct override *override = status->details[index].override;
 
 	switch (status->details[index].standing) {
 	case STANDING_SERVING:
-		fputs("serving", out);
+		put_serving(out, &status->details[index]);
 		return;
 	case STANDING_STANDBY:
 		fprintf(out, "standby: endpoints of priority %u serve", best_priority(status));
@@ -87,7 +140,7 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 			fputs("its weight is 0", out);
 		return;
 	case STANDING_DOWN:
-		fputs("its checks fail", out);
+		put_down(out, &status->details[index]);
 		return;
 	case STANDING_EJECTED:
 		fputs("connections to it failed", out);
@@ -156,6 +209,52 @@ static cJSON *describe_record(const struct endpoint *endpoint)
 	return object;
 }
 
+static const char *verdict_name(enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_NONE:
+	case VERDICT_UNKNOWN:
+		return "unknown";
+	case VERDICT_UP:
+		return "up";
+	case VERDICT_DOWN:
+		return "down";
+	case VERDICT_EJECTED:
+		return "ejected";
+	}
+	return "unknown";
+}
+
+/* A time as what has passed since, or null. */
+static void add_age(cJSON *object, const char *key, int64_t ms)
+{
+	if (ms)
+		cJSON_AddNumberToObject(object, key, seconds_since(ms));
+	else
+		cJSON_AddNullToObject(object, key);
+}
+
+static cJSON *describe_check(const struct check_report *check)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(object, "verdict", verdict_name(check->verdict));
+	cJSON_AddStringToObject(object, "reason", check->reason);
+	cJSON_AddNumberToObject(object, "in_a_row", check->in_a_row);
+	add_age(object, "since_seconds", check->since);
+	add_age(object, "last_good_seconds", check->last_good);
+	add_age(object, "checked_seconds", check->checked);
+	cJSON_AddNumberToObject(object, "took_ms", check->took_us / 1e3);
+	if (check->doubt) {
+		cJSON_AddStringToObject(object, "doubt", check->doubt);
+		cJSON_AddNumberToObject(object, "against", check->against);
+		cJSON_AddNumberToObject(object, "needed", check->needed);
+	}
+	if (check->remembered)
+		cJSON_AddTrueToObject(object, "remembered");
+	return object;
+}
+
 static cJSON *describe_endpoint(const struct link_status *status, uint32_t index)
 {
 	cJSON *object = describe_record(&status->endpoints->items[index]);
@@ -165,6 +264,8 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 		cJSON_AddNumberToObject(object, "override", status->details[index].override->weight);
 	cJSON_AddStringToObject(object, "state", status_endpoint_state(status->details[index].standing));
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
+	if (status->details[index].checked)
+		cJSON_AddItemToObject(object, "check", describe_check(&status->details[index].check));
 	cJSON_AddNumberToObject(object, "slots", status->details[index].slots);
 	cJSON_AddNumberToObject(object, "connections", (double)status->details[index].connections);
 	cJSON_AddNumberToObject(object, "retried", (double)status->details[index].refusals);
@@ -224,9 +325,21 @@ static bool all_drained_by_hand(const struct link_status *status)
 	return status->endpoints->count != 0;
 }
 
+static uint32_t count_down(const struct link_status *status, enum standing standing)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < status->endpoints->count; i++)
+		count += status->details[i].standing == standing && status->details[i].checked &&
+			 status->details[i].check.verdict == VERDICT_DOWN;
+	return count;
+}
+
 /* Why no endpoint serves. */
 static const char *empty_reason(const struct link_status *status)
 {
+	if (count_down(status, STANDING_DOWN))
+		return "no endpoint is well";
 	if (status->endpoints->count)
 		return all_drained_by_hand(status) ? "all endpoints are drained by hand"
 						   : "none of its endpoints can serve";
@@ -273,13 +386,27 @@ static const char *link_reason(const struct link_status *status, char buffer[LIN
 		return empty_reason(status);
 	if (status->keeping)
 		return "the registry names no endpoint; the last known ones stay";
-	return status->loss->held ? loss_reason(status, buffer) : NULL;
+	if (status->loss->held)
+		return loss_reason(status, buffer);
+	return count_down(status, STANDING_SERVING) ? "no endpoint is well, so all of them serve (on_all_down)" : NULL;
+}
+
+#define CHECK_NAME 128
+
+/* As one could write it. */
+static const char *check_name(const struct probe_conf *probe, char buffer[CHECK_NAME])
+{
+	if (probe->kind == PROBE_HTTP)
+		snprintf(buffer, CHECK_NAME, "http%s:%s", probe->tls ? "s" : "", probe->path);
+	else
+		snprintf(buffer, CHECK_NAME, "tcp");
+	return buffer;
 }
 
 static cJSON *describe_link(const struct link_status *status)
 {
 	cJSON *object = cJSON_CreateObject(), *endpoints;
-	char text[LISTEN_TEXT], buffer[LINK_REASON_TEXT];
+	char text[LISTEN_TEXT], buffer[LINK_REASON_TEXT], name[CHECK_NAME];
 	const char *reason = link_reason(status, buffer);
 
 	cJSON_AddStringToObject(object, "name", status->conf->name);
@@ -289,6 +416,10 @@ static cJSON *describe_link(const struct link_status *status)
 	cJSON_AddStringToObject(object, "balance", balance_name(status->conf->balance));
 	cJSON_AddStringToObject(object, "on_empty", on_empty_name(status->conf->on_empty));
 	cJSON_AddStringToObject(object, "masquerade", masquerade_name(status->conf->masquerade));
+	if (status->conf->check.probe.kind != PROBE_NONE) {
+		cJSON_AddStringToObject(object, "check", check_name(&status->conf->check.probe, name));
+		cJSON_AddStringToObject(object, "on_all_down", on_all_down_name(status->conf->on_all_down));
+	}
 	cJSON_AddStringToObject(object, "state", status_link_state(status));
 	if (reason)
 		cJSON_AddStringToObject(object, "reason", reason);

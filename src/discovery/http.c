@@ -20,6 +20,7 @@
 
 /* What one read takes from a socket at most: the events of a burst then come in few pieces. */
 #define READ_SIZE (256L << 10)
+#define READ_SIZE_BRIEF (4L << 10)
 
 struct http {
 	uv_loop_t *loop;
@@ -39,7 +40,10 @@ struct http_socket {
 struct http_request {
 	struct http *http;
 	CURL *easy;
-	struct curl_slist *headers;
+	struct curl_slist *headers, *connect_to;
+	int (*make_socket)(void *context, int family);
+	void *make_socket_context;
+	int socket_error; /* of make_socket(), a negative errno */
 	const struct http_events *events;
 	void *context;
 	bool cancelled, finished;
@@ -60,6 +64,7 @@ static void free_request(struct http_request *request)
 	curl_multi_remove_handle(http->multi, request->easy);
 	curl_easy_cleanup(request->easy);
 	curl_slist_free_all(request->headers);
+	curl_slist_free_all(request->connect_to);
 	free(request->bytes);
 	free(request);
 }
@@ -67,16 +72,13 @@ static void free_request(struct http_request *request)
 /* Answers */
 
 /* Why a transfer failed. Without numbers that change from one try to the next: who logs compares sentences. */
-static const char *failure_text(const struct http_request *request)
+static const char *failure_text(const struct http_request *request, int os_error)
 {
-	long os_error = 0;
-
 	switch ((int)request->result) { // NOLINT: libcurl's enum is not ours to list
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return "its name cannot be resolved";
 	case CURLE_COULDNT_CONNECT:
-		curl_easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &os_error);
-		return os_error ? strerror((int)os_error) : "cannot be connected to";
+		return os_error ? strerror(os_error) : "cannot be connected to";
 	case CURLE_OPERATION_TIMEDOUT:
 		return "no answer in time";
 	case CURLE_GOT_NOTHING:
@@ -86,21 +88,37 @@ static const char *failure_text(const struct http_request *request)
 	}
 }
 
+/* Why there is no connection, as an errno; 0: there is one, or it is not known. */
+static int os_error_of(const struct http_request *request)
+{
+	long os_error = 0;
+
+	if (request->socket_error)
+		return -request->socket_error;
+	if (request->result == CURLE_COULDNT_CONNECT)
+		curl_easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &os_error);
+	return (int)os_error;
+}
+
 static struct http_answer make_answer(struct http_request *request)
 {
+	curl_off_t connect_time = 0;
 	struct http_answer answer = {
 		.body = request->bytes ? request->bytes : "",
 		.length = request->length,
+		.os_error = os_error_of(request),
 		.request = request,
 	};
 
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &answer.status);
+	curl_easy_getinfo(request->easy, CURLINFO_CONNECT_TIME_T, &connect_time);
+	answer.connected = connect_time > 0;
 	if (request->too_much) {
 		answer.code = -EMSGSIZE;
 		answer.error = "its answer is too large";
 	} else if (request->result != CURLE_OK) {
 		answer.code = request->result == CURLE_OPERATION_TIMEDOUT ? -ETIMEDOUT : -EIO;
-		answer.error = failure_text(request);
+		answer.error = failure_text(request, answer.os_error);
 	}
 	return answer;
 }
@@ -217,6 +235,26 @@ static int on_socket_made(void *context, curl_socket_t number, curlsocktype purp
 	return CURL_SOCKOPT_OK;
 }
 
+/* A reset keeps no TIME_WAIT, and what is kept alive is not this brief. */
+static int on_brief_socket_made(void *context, curl_socket_t number, curlsocktype purpose)
+{
+	static const struct linger reset = {.l_onoff = 1};
+
+	(void)context, (void)purpose;
+	setsockopt(number, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	return CURL_SOCKOPT_OK;
+}
+
+static curl_socket_t on_socket_needed(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct http_request *request = context;
+	int fd = request->make_socket(request->make_socket_context, address->family);
+
+	(void)purpose;
+	request->socket_error = fd < 0 ? fd : 0;
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 static void on_readiness(uv_poll_t *poll, int status, int events)
 {
 	struct http_socket *socket = poll->data;
@@ -325,6 +363,10 @@ static void set_tls(CURL *easy, const struct http_conf *conf)
 		curl_easy_setopt(easy, CURLOPT_SSLCERT, conf->cert);
 	if (conf->key)
 		curl_easy_setopt(easy, CURLOPT_SSLKEY, conf->key);
+	if (conf->unverified) {
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
 	/* A resumed session, or authorities that were kept, would hide that the files were replaced. */
 	curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
@@ -332,17 +374,42 @@ static void set_tls(CURL *easy, const struct http_conf *conf)
 #endif
 }
 
-static void set_manners(CURL *easy)
+static void set_manners(CURL *easy, bool brief)
 {
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_SIZE);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket_made);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, brief ? READ_SIZE_BRIEF : READ_SIZE);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, brief ? on_brief_socket_made : on_socket_made);
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* Else, giving up a request would wait for the thread that resolves its name. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
+}
+
+static void set_connection(struct http_request *request, const struct http_conf *conf)
+{
+	bool fresh = conf->fresh || conf->brief;
+
+	if (conf->socket)
+		curl_easy_setopt(request->easy, CURLOPT_UNIX_SOCKET_PATH, conf->socket);
+	if (conf->connect_to) {
+		char *to = xasprintf("::%s", conf->connect_to);
+
+		request->connect_to = curl_slist_append(NULL, to);
+		curl_easy_setopt(request->easy, CURLOPT_CONNECT_TO, request->connect_to);
+		free(to);
+	}
+	if (conf->make_socket) {
+		request->make_socket = conf->make_socket;
+		request->make_socket_context = conf->make_socket_context;
+		curl_easy_setopt(request->easy, CURLOPT_OPENSOCKETFUNCTION, on_socket_needed);
+		curl_easy_setopt(request->easy, CURLOPT_OPENSOCKETDATA, request);
+	}
+	curl_easy_setopt(request->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
+	curl_easy_setopt(request->easy, CURLOPT_TIMEOUT_MS, (long)conf->timeout_ms);
+	curl_easy_setopt(request->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
+	curl_easy_setopt(request->easy, CURLOPT_FORBID_REUSE, (long)fresh);
 }
 
 static void set_body(struct http_request *request, const struct http_conf *conf)
@@ -373,20 +440,15 @@ struct http_request *http_start(struct http *http, const struct http_conf *conf,
 	};
 	if (!request->easy)
 		abort(); /* only without memory, as in base/mem.h */
-	set_manners(request->easy);
+	set_manners(request->easy, conf->brief);
 	set_tls(request->easy, conf);
+	set_connection(request, conf);
 	set_body(request, conf);
 	curl_easy_setopt(request->easy, CURLOPT_URL, conf->url);
-	if (conf->socket)
-		curl_easy_setopt(request->easy, CURLOPT_UNIX_SOCKET_PATH, conf->socket);
 	curl_easy_setopt(request->easy, CURLOPT_PRIVATE, request);
 	curl_easy_setopt(request->easy, CURLOPT_ERRORBUFFER, request->reason);
 	curl_easy_setopt(request->easy, CURLOPT_WRITEFUNCTION, on_bytes);
 	curl_easy_setopt(request->easy, CURLOPT_WRITEDATA, request);
-	curl_easy_setopt(request->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
-	curl_easy_setopt(request->easy, CURLOPT_TIMEOUT_MS, (long)conf->timeout_ms);
-	curl_easy_setopt(request->easy, CURLOPT_FRESH_CONNECT, (long)conf->fresh);
-	curl_easy_setopt(request->easy, CURLOPT_FORBID_REUSE, (long)conf->fresh);
 	DL_APPEND(http->requests, request);
 	curl_multi_add_handle(http->multi, request->easy);
 	return request;

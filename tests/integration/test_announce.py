@@ -254,7 +254,7 @@ def test_a_check_gates_it(lab, cluster, kind):
         wait_for_keys(cluster, key_of(backend))
         make_bad()
         wait_for_keys(cluster)
-    reason = {"tcp": "connection refused", "http": "status 404", "exec": "exit code 1"}[kind]
+    reason = {"tcp": "refused", "http": "HTTP 404", "exec": "exit code 1"}[kind]
     assert len(re.findall(f"warning .* unhealthy: check .*{reason}", announcer.log())) == 2, announcer.log()
     assert len(re.findall("web: healthy: check", announcer.log())) == 2, announcer.log()
     assert leases(cluster) == []
@@ -276,7 +276,8 @@ def test_a_check_without_an_answer(lab, cluster, kind):
     check = {"tcp": "tcp", "http": "http:/", "exec": f"exec:sleep {mark}; true"}[kind]
     port = "8081" if kind == "http" else "8080"
     announcer = Announcer(lab, cluster, "--endpoint", port, "--check", check, "--check-interval", "100ms")
-    announcer.wait_for_log("not yet healthy: check .*no answer in time", timeout=10)
+    reason = {"tcp": "timed out after 1s", "http": "connected, but no answer within 1s", "exec": "no answer in time"}
+    announcer.wait_for_log(f"not yet healthy: check .*{reason[kind]}", timeout=10)
     announcer.end()
     assert keys(cluster) == {}
     if kind == "exec":

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is pure of announcing: options, keys and values, health, and what is next for a lease. */
+/* What is pure of announcing: options, keys and values, and what is next for a lease. */
 #include "unit.h"
 
 #include <sys/socket.h>
 
 #include "announce/conf.h"
-#include "announce/health.h"
 #include "announce/lease.h"
 #include "announce/value.h"
 #include "base/mem.h"
@@ -224,22 +223,6 @@ static void consul_is_told_in_its_form(void **state)
 	}
 }
 
-static void health_rises_and_falls(void **state)
-{
-	/* Checks in order, '+' and '-'; behind each, whether it is healthy then. */
-	static const char checks[] = "--+--+---+-++--+---", healthy[] = "001111110000111"
-									"1110";
-	struct health health = {0};
-
-	(void)state;
-	for (size_t i = 0; checks[i]; i++) {
-		bool before = health.up, changed = health_note(&health, checks[i] == '+');
-
-		assert_int_equal(health.up, healthy[i] == '1');
-		assert_int_equal(changed, before != health.up);
-	}
-}
-
 /* Asks for the next step, which is to be `expected`, and takes it. */
 static void step(struct lease *lease, enum lease_step expected, enum lease_outcome outcome)
 {
@@ -308,11 +291,15 @@ static void what_is_not_wanted_any_more_is_not_put(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults_are_those_of_the_help),	  cmocka_unit_test(everything_can_be_said),
-		cmocka_unit_test(a_command_is_checked_by_its_port),	  cmocka_unit_test(what_is_wrong_is_named),
-		cmocka_unit_test(values_are_those_of_other_tools),	  cmocka_unit_test(health_rises_and_falls),
-		cmocka_unit_test(a_lease_is_kept_and_looked_after),	  cmocka_unit_test(what_is_lost_is_made_again),
-		cmocka_unit_test(what_is_not_wanted_any_more_is_not_put), cmocka_unit_test(consul_is_told_in_its_form),
+		cmocka_unit_test(defaults_are_those_of_the_help),
+		cmocka_unit_test(everything_can_be_said),
+		cmocka_unit_test(a_command_is_checked_by_its_port),
+		cmocka_unit_test(what_is_wrong_is_named),
+		cmocka_unit_test(values_are_those_of_other_tools),
+		cmocka_unit_test(a_lease_is_kept_and_looked_after),
+		cmocka_unit_test(what_is_lost_is_made_again),
+		cmocka_unit_test(what_is_not_wanted_any_more_is_not_put),
+		cmocka_unit_test(consul_is_told_in_its_form),
 		cmocka_unit_test(a_file_has_a_list_of_one_record),
 	};
 

@@ -527,7 +527,11 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,balance=fast", "balance: 'fast' is not accepted: expected roundrobin, random");
 	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "balance: 'leastconn' is not yet supported by this version");
 	refuse_link(-EINVAL, "80=web,masquerade=no", "masquerade: 'no' is not accepted: expected auto, always, never");
-	refuse_link(-ENOTSUP, "80=web,check=tcp", "--link 80=web,check=tcp: 'check' is not yet supported by this");
+	refuse_link(-EINVAL, "80=web,check=icmp",
+		    "check: 'icmp' is not accepted: expected off, tcp, http:/PATH, or an");
+	refuse_link(-EINVAL, "80=web,check=http:health", "check: 'http:health' is not accepted");
+	refuse_link(-EINVAL, "80=web,check=http:/a b", "check: 'http:/a b' is not accepted");
+	refuse_link(-EINVAL, "80=web,on_all_down=keep", "on_all_down: 'keep' is not accepted: expected serve, empty");
 	refuse_link(-EINVAL, "80=web,retry=500ms", "'500ms' is not accepted: expected true, false or a number with s");
 	refuse_link(-EINVAL, "80=web,retry=0s", "'0s' is not accepted: expected true, false");
 	refuse_link(-EINVAL, "80=web,affinity=true", "'true' is not accepted: expected off or a number");
@@ -539,9 +543,7 @@ static void link_strings_are_refused(void **state)
 static void later_keys_are_refused_by_name(void **state)
 {
 	static const char *const keys[] = {
-		"check",
 		"eject",
-		"on_all_down",
 		"slow_start",
 	};
 
@@ -557,6 +559,106 @@ static void later_keys_are_refused_by_name(void **state)
 		free(defaults);
 		free(text);
 	}
+}
+
+static const struct link_conf *first_link(const struct config *config)
+{
+	return &config->ambassadors[0].links[0];
+}
+
+static void a_check_is_a_word_or_an_object(void **state)
+{
+	static const char object[] =
+		"{'registry': 'file:x', 'links': [{'listen': '80', 'service': 'web', 'on_all_down': 'empty', 'check': "
+		"{'path': '/up', 'type': 'http', 'host': 'web.example', 'interval': '5s', 'fast_interval': '500ms', "
+		"'timeout': '250ms', 'rise': 4, 'fall': '5', 'status': 204, 'body': 'all is \\'well\\'', 'tls': true, "
+		"'tls_verify': true, 'port': 8081, 'initial': 'wait'}}]}";
+	struct config *none = load_good(&(struct said){.registry = "file:x", .links = {"80=web,check=off"}});
+	struct config *word = load_good(&(struct said){.registry = "file:x", .links = {"80=web,check=http:/a?b=c"}});
+	struct config *full = load_good(&(struct said){.file = object});
+	const struct link_check *check = &first_link(word)->check;
+	const struct probe_conf *probe = &check->probe;
+
+	(void)state;
+	assert_int_equal(first_link(none)->check.probe.kind, PROBE_NONE);
+	assert_int_equal(first_link(none)->on_all_down, ON_ALL_DOWN_SERVE);
+	assert_int_equal(probe->kind, PROBE_HTTP);
+	assert_string_equal(probe->path, "/a?b=c");
+	assert_true(!probe->host && !probe->body && !probe->tls && !probe->port);
+	assert_true(probe->status_first == 200 && probe->status_last == 399 && probe->timeout_ms == 1000);
+	assert_true(check->interval_ms == 2000 && !check->fast_interval_ms && check->rise == 2 && check->fall == 3);
+	assert_false(check->wait);
+	check = &first_link(full)->check;
+	probe = &check->probe;
+	assert_int_equal(first_link(full)->on_all_down, ON_ALL_DOWN_EMPTY);
+	assert_string_equal(probe->path, "/up");
+	assert_string_equal(probe->host, "web.example");
+	assert_string_equal(probe->body, "all is \"well\"");
+	assert_true(probe->tls && probe->tls_verify && probe->port == 8081 && probe->timeout_ms == 250);
+	assert_true(probe->status_first == 204 && probe->status_last == 204);
+	assert_true(check->interval_ms == 5000 && check->fast_interval_ms == 500 && check->rise == 4);
+	assert_true(check->fall == 5 && check->wait);
+	config_free(none);
+	config_free(word);
+	config_free(full);
+}
+
+/* What a link's check does not say is as in the defaults. */
+static void checks_begin_with_the_defaults(void **state)
+{
+	static const char file[] = "{'registry': 'file:x', 'defaults': {'check': {'type': 'http', 'path': '/up', "
+				   "'interval': '9s'}}, 'links': "
+				   "[{'listen': '80', 'service': 'web', 'check': {'type': 'tcp', 'rise': 1}}]}";
+	struct config *config = load_good(&(struct said){.file = file, .links = {"81=mail", "82=db,check=off"}});
+	const struct link_conf *links = config->ambassadors[0].links;
+
+	(void)state;
+	assert_int_equal(config->ambassadors[0].n_links, 3);
+	assert_true(links[0].check.probe.kind == PROBE_TCP && links[0].check.rise == 1);
+	assert_int_equal(links[0].check.interval_ms, 9000);
+	assert_true(links[1].check.probe.kind == PROBE_HTTP && links[1].check.rise == 2);
+	assert_string_equal(links[1].check.probe.path, "/up");
+	assert_int_equal(links[2].check.probe.kind, PROBE_NONE);
+	config_free(config);
+}
+
+static void refuse_check(const char *check, const char *text)
+{
+	char *file = xasprintf("{'links': [{'listen': '80', 'service': 'web', 'check': %s}]}", check);
+	char *sentence = xasprintf("nuncio.json: links[0].check%s", text);
+
+	refuse_file(-EINVAL, file, sentence);
+	free(file);
+	free(sentence);
+}
+
+static void wrong_checks_have_their_path(void **state)
+{
+	(void)state;
+	refuse_check("1", ": 1 is not accepted: expected a string: off, tcp, http:/PATH, or an object");
+	refuse_check("{}", ": 'type' is missing: expected tcp, http");
+	refuse_check("{'type': 'exec'}", ".type: 'exec' is not accepted: expected tcp, http");
+	refuse_check("{'type': 'tcp', 'intervall': '1s'}", ": unknown key 'intervall': accepted are type, interval, ");
+	refuse_check("{'type': 'tcp', 'type': 'tcp'}", ": the key 'type' is there twice");
+	refuse_check("{'type': 'tcp', 'interval': 2}", ".interval: 2 is not accepted: expected a string: 100ms");
+	refuse_check("{'type': 'tcp', 'interval': '99ms'}",
+		     ".interval: '99ms' is not accepted: expected 100ms or more");
+	refuse_check("{'type': 'tcp', 'fast_interval': '0s'}", ".fast_interval: '0s' is not accepted");
+	refuse_check("{'type': 'tcp', 'timeout': '0s'}", ".timeout: '0s' is not accepted");
+	refuse_check("{'type': 'tcp', 'rise': 0}", ".rise: '0' is not accepted: expected 1 to 100");
+	refuse_check("{'type': 'tcp', 'fall': 1.5}", ".fall: '1.5' is not accepted");
+	refuse_check("{'type': 'tcp', 'port': 65536}", ".port: '65536' is not accepted");
+	refuse_check("{'type': 'tcp', 'initial': 'down'}", ".initial: 'down' is not accepted: expected serve, wait");
+	refuse_check("{'type': 'tcp', 'path': '/up'}", ": 'path' is of no use to a check of type tcp");
+	refuse_check("{'body': 'OK', 'type': 'tcp'}", ": 'body' is of no use to a check of type tcp");
+	refuse_check("{'type': 'http', 'path': 'up'}", ".path: 'up' is not accepted: expected a path");
+	refuse_check("{'type': 'http', 'host': 'a/b'}", ".host: 'a/b' is not accepted: expected a host name");
+	refuse_check("{'type': 'http', 'status': '99'}",
+		     ".status: '99' is not accepted: expected a status such as 200");
+	refuse_check("{'type': 'http', 'status': '300-200'}", ".status: '300-200' is not accepted");
+	refuse_check("{'type': 'http', 'status': '2000-3000'}", ".status: '2000-3000' is not accepted");
+	refuse_check("{'type': 'http', 'body': ''}", ".body: '' is not accepted: expected 1 to 256 bytes");
+	refuse_check("{'type': 'http', 'tls': 'yes'}", ".tls: 'yes' is not accepted: expected true, false");
 }
 
 static void syntax_errors_have_their_line(void **state)
@@ -958,7 +1060,8 @@ static void keys_are_printed(void **state)
 	stdout = terminal;
 	assert_non_null(strstr(text, "  name         1 to 64 of"));
 	assert_non_null(strstr(text, "roundrobin, random, source (roundrobin)  "));
-	assert_non_null(strstr(text, "(later) active probe"));
+	assert_non_null(strstr(text, "(later) passive"));
+	assert_non_null(strstr(text, "Keys of \"check\" as an object:\n  type           tcp, http "));
 	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
 		assert_true(strchr(line, '\n') - line <= 120);
 	free(text);
@@ -1059,6 +1162,9 @@ int main(void)
 		cmocka_unit_test(when_a_loss_is_held),
 		cmocka_unit_test(link_strings_are_refused),
 		cmocka_unit_test(later_keys_are_refused_by_name),
+		cmocka_unit_test(a_check_is_a_word_or_an_object),
+		cmocka_unit_test(checks_begin_with_the_defaults),
+		cmocka_unit_test(wrong_checks_have_their_path),
 		cmocka_unit_test(syntax_errors_have_their_line),
 		cmocka_unit_test(wrong_shapes_have_their_path),
 		cmocka_unit_test(registries_are_checked),

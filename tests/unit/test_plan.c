@@ -6,19 +6,34 @@
 #include "base/mem.h"
 #include "plans.h"
 
-/* Standing, a letter for each endpoint in the order of ids. */
-static void check_standing(const char *listen, const char *endpoints, const char *expected)
+/*
+ * Standing, a letter for each endpoint in the order of ids. `verdicts`, if not NULL, has one for each: '+' up, '-'
+ * down, 'x' ejected, '?' unknown, '.' none.
+ */
+static void check_appraised(struct link_conf conf, const char *endpoints, const char *verdicts, const char *expected)
 {
 	static const char letters[] = {
 		[STANDING_SERVING] = 'S',      [STANDING_DRAINING] = 'D',    [STANDING_STANDBY] = 'B',
-		[STANDING_WRONG_FAMILY] = 'F', [STANDING_OWN_ADDRESS] = 'O',
+		[STANDING_WRONG_FAMILY] = 'F', [STANDING_OWN_ADDRESS] = 'O', [STANDING_DOWN] = '-',
+		[STANDING_EJECTED] = 'x',
+	};
+	static const char signs[] = {
+		[VERDICT_NONE] = '.', [VERDICT_UNKNOWN] = '?', [VERDICT_UP] = '+',
+		[VERDICT_DOWN] = '-', [VERDICT_EJECTED] = 'x',
 	};
 	const struct endpoints *snapshot = endpoints_of(endpoints);
-	struct link_conf conf = conf_of(listen, "web");
+	struct appraisal appraisals[8];
 	enum standing standing[8];
-	uint32_t serving = plan_standing(snapshot, NULL, &conf, standing), expected_serving = 0;
+	uint32_t serving, expected_serving = 0;
 	char text[9] = "";
 
+	for (uint32_t i = 0; verdicts && i < snapshot->count; i++) {
+		const char *sign = memchr(signs, verdicts[i], sizeof(signs));
+
+		assert_non_null(sign);
+		appraisals[i] = (struct appraisal){.verdict = (enum verdict)(sign - signs), .share = SHARE_FULL};
+	}
+	serving = plan_standing(snapshot, verdicts ? appraisals : NULL, &conf, standing);
 	for (uint32_t i = 0; i < snapshot->count; i++) {
 		text[i] = letters[standing[i]];
 		expected_serving += standing[i] == STANDING_SERVING;
@@ -26,6 +41,11 @@ static void check_standing(const char *listen, const char *endpoints, const char
 	assert_string_equal(text, expected);
 	assert_int_equal(serving, expected_serving);
 	endpoints_unref(snapshot);
+}
+
+static void check_standing(const char *listen, const char *endpoints, const char *expected)
+{
+	check_appraised(conf_of(listen, "web"), endpoints, NULL, expected);
 }
 
 static void every_endpoint_has_a_standing(void **state)
@@ -48,6 +68,50 @@ static void the_lowest_priority_that_can_serve_does(void **state)
 	check_standing("9000", "a=10.0.0.1:80!1 b=[fd00::1]:80!0", "SF");
 	check_standing("9000", "a=10.0.0.1:80!1 b=127.0.0.1:9000!0", "SO");
 	check_standing("9000", "a=10.0.0.1:80*0!1 b=[fd00::1]:80", "DF");
+}
+
+static void who_is_not_well_does_not_serve(void **state)
+{
+	static const char three[] = "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80";
+	struct link_conf conf = conf_of("9000", "web");
+
+	(void)state;
+	check_appraised(conf, three, "+?.", "SSS");
+	check_appraised(conf, three, "+-+", "S-S");
+	check_appraised(conf, three, "x?-", "xS-");
+	check_appraised(conf, "", "", "");
+	/* One that nobody has use for stays what it is, whatever its verdict. */
+	check_appraised(conf, "a=10.0.0.1:80*0 b=[fd00::1]:80 c=10.0.0.3:80", "--+", "DFS");
+}
+
+static void the_next_priority_serves_where_the_best_is_down(void **state)
+{
+	static const char tiers[] = "a=10.0.0.1:80!0 b=10.0.0.2:80!0 c=10.0.0.3:80!1";
+	struct link_conf conf = conf_of("9000", "web");
+
+	(void)state;
+	check_appraised(conf, tiers, "+++", "SSB");
+	check_appraised(conf, tiers, "-++", "-SB");
+	check_appraised(conf, tiers, "-x+", "-xS");
+	check_appraised(conf, tiers, "--?", "--S");
+}
+
+static void where_nobody_is_well_the_link_decides(void **state)
+{
+	static const char three[] = "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80";
+	struct link_conf serve = conf_of("9000", "web"), empty = serve;
+
+	(void)state;
+	empty.on_all_down = ON_ALL_DOWN_EMPTY;
+	check_appraised(serve, three, "---", "SSS");
+	check_appraised(serve, three, "x-x", "SSS");
+	check_appraised(empty, three, "-x-", "-x-");
+	check_appraised(empty, three, "-?-", "-S-");
+	/* Those that could not serve anyway neither keep the others from it, nor begin to. */
+	check_appraised(serve, "a=10.0.0.1:80*0 b=10.0.0.2:80 c=[fd00::1]:80", "+-+", "DSF");
+	check_appraised(empty, "a=10.0.0.1:80*0 b=10.0.0.2:80 c=[fd00::1]:80", "+-+", "D-F");
+	/* All serve: the best priority of them. */
+	check_appraised(serve, "a=10.0.0.1:80!1 b=10.0.0.2:80!0", "--", "BS");
 }
 
 /* The window as a word: the first letter of each slot's owner's id. */
@@ -187,6 +251,44 @@ static void planning_again_changes_nothing(void **state)
 	plan_clear(&fourth);
 }
 
+/* The plan after `previous`, with its endpoints up ('+') or down ('-'). */
+static struct link_plan plan_appraised(const struct link_plan *previous, const struct link_conf *conf,
+				       const char *verdicts)
+{
+	struct appraisal appraisals[8];
+	struct link_plan plan;
+
+	for (uint32_t i = 0; i < previous->endpoints->count; i++)
+		appraisals[i] = (struct appraisal){verdicts[i] == '-' ? VERDICT_DOWN : VERDICT_UP, SHARE_FULL};
+	plan_next(previous, conf, previous->endpoints, appraisals, previous->shard, false, &plan);
+	return plan;
+}
+
+static void a_verdict_moves_no_slot_but_its_own(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan first = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80");
+	struct link_plan same = plan_appraised(&first, &conf, "+++");
+	struct link_plan down = plan_appraised(&same, &conf, "+-+");
+	struct link_plan up = plan_appraised(&down, &conf, "+++");
+	struct link_plan none = plan_appraised(&up, &conf, "---");
+	const struct ip_port b = at("10.0.0.2:80");
+
+	(void)state;
+	check_window(&same, "abc");
+	assert_int_equal(same.slots.base, first.slots.base);
+	check_window(&down, "ac");
+	/* Out of rotation, but not on its way out: its connections stay. */
+	assert_true(!plan_serves(&down, &b) && !plan_drains(&down, &b));
+	check_window(&up, "cab");
+	check_window(&none, "cab");
+	plan_clear(&first);
+	plan_clear(&same);
+	plan_clear(&down);
+	plan_clear(&up);
+	plan_clear(&none);
+}
+
 /* The weights by hand are what counts, and nothing is left of them when they are taken back. */
 static void a_weight_by_hand_ends_without_a_trace(void **state)
 {
@@ -231,6 +333,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_endpoint_has_a_standing),
+		cmocka_unit_test(who_is_not_well_does_not_serve),
+		cmocka_unit_test(the_next_priority_serves_where_the_best_is_down),
+		cmocka_unit_test(where_nobody_is_well_the_link_decides),
+		cmocka_unit_test(a_verdict_moves_no_slot_but_its_own),
 		cmocka_unit_test(the_lowest_priority_that_can_serve_does),
 		cmocka_unit_test(a_plan_takes_over_what_is_configured),
 		cmocka_unit_test(only_an_empty_tcp_link_holds),
