@@ -41,6 +41,7 @@ const struct key_object *key_object_find(const struct key *key); /* NULL: it tak
 #define REGISTRY_FORM URI_FORM ", or a name in \"registries\""
 #define REGISTRIES_FORM "an object of NAME: {\"uri\": URI, ...}"
 #define DOCKER_FORM "true, or a socket's path"
+#define METRICS_FORM "ADDR:PORT, such as 127.0.0.1:9977 or [::]:9977"
 #define NETNS_FORM "a name under /run/netns, a path, or pid:N"
 #define DEFAULTS_FORM "an object of link keys"
 #define LINKS_FORM "a list of {\"listen\": LISTEN, \"service\": NAME, ...}"

@@ -21,6 +21,7 @@
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
 #define NUNCIO_DAEMON_AMBASSADOR_STATE_H
 
+#include "base/event.h"
 #include "base/hash.h"
 #include "daemon/ambassador.h"
 #include "daemon/draining.h"
@@ -44,6 +45,8 @@ struct link {
 	bool removed;	/* no longer configured: to be taken out of the kernel */
 	bool dirty;	/* in the ambassador's list of those */
 	struct link *dirty_prev, *dirty_next;
+	unsigned int causes;  /* of enum event_cause: why it is dirty ... */
+	uint64_t dirty_since; /* ... and uv_hrtime() when it became so */
 	bool configured;      /* mark of ambassador_configure() */
 	uint64_t subscribed;  /* uv_hrtime() when it was configured to lead to its service */
 	uint64_t received;    /* uv_hrtime() of the registry's event that was carried out last */
@@ -118,6 +121,7 @@ void ambassador_take_conf(struct ambassador *ambassador, const struct ambassador
 
 /* Links. A dirty link is one whose plan may differ from what the kernel holds. */
 void link_mark_dirty(struct link *link);
+void link_mark_changed(struct link *link, enum event_cause cause); /* the same, and says why */
 void link_mark_clean(struct link *link);
 void link_mark_all_dirty(struct ambassador *ambassador);
 struct link *link_find(struct ambassador *ambassador, const struct listen *listen);

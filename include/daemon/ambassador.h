@@ -124,9 +124,6 @@ struct link_status {
 void ambassador_status(struct ambassador *ambassador, const char *link_name, bool with_counters,
 		       void (*each)(void *context, const struct link_status *status), void *context);
 
-/* The checks of the ambassador, NULL: there are none. */
-const struct checker *ambassador_checker(const struct ambassador *ambassador);
-
 /* The same for the link at one place of the configuration; without a survey (daemon/survey.h), without counters. */
 struct survey;
 void ambassador_describe(struct ambassador *ambassador, const struct survey *survey, size_t index,
@@ -135,6 +132,9 @@ void ambassador_describe(struct ambassador *ambassador, const struct survey *sur
 /* Reports of failed connections that got lost, and why none come; NULL: all is well. */
 uint64_t ambassador_failures_lost(const struct ambassador *ambassador);
 const char *ambassador_failures_error(const struct ambassador *ambassador);
+
+/* The checks of the ambassador, NULL: there are none. */
+const struct checker *ambassador_checker(const struct ambassador *ambassador);
 
 /* Sums for a line in the log. */
 struct ambassador_totals {

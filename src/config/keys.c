@@ -251,6 +251,8 @@ const struct key top_keys[] = {
 	{"defaults", DEFAULTS_FORM, "none", "what links start from", 0, NULL},
 	{"links", LINKS_FORM, "none", "links in the namespace of --netns, or in the daemon's own", 0, NULL},
 	{"ambassadors", AMBASSADORS_FORM, "none", "links in other namespaces", 0, NULL},
+	{"metrics", METRICS_FORM, "none", "where metrics and the page for people are shown, to everybody who asks", 0,
+	 NULL},
 	{"docker", DOCKER_FORM, "none", "the engine whose containers get the links of their labels", 0, NULL},
 	{0},
 };

@@ -37,7 +37,7 @@ static void on_hold_over(uv_timer_t *timer)
 
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->installed && (link->plan.hold || link->loss.held))
-			link_mark_dirty(link);
+			link_mark_changed(link, CAUSE_TIME);
 	}
 }
 

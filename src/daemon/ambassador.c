@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
@@ -85,9 +86,8 @@ static void leave_namespace(struct ambassador *ambassador)
 {
 	/* Of a container, the agent is told as well. */
 	ambassador->gone = ambassador->conf->container != NULL;
-	log_write(ambassador->gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
-		  "%s: its network namespace is gone, or another one has its name; the rules went with it",
-		  ambassador->netns);
+	event_say(ambassador->gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, CAUSE_KERNEL, ambassador->netns, NULL,
+		  "its network namespace is gone, or another one has its name; the rules went with it");
 	close_sockets(ambassador);
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->installed)
@@ -334,8 +334,9 @@ static void on_table_changed(uv_poll_t *watch, int status, int events)
 	if (!nft_watch_drain(ambassador->nft, &intruder))
 		return;
 	if (intruder.port)
-		log_warning("%s%sthe table inet " TABLE_NAME " was changed by %s (netlink port %u): looking after it",
-			    ambassador->netns, *ambassador->netns ? ": " : "", intruder.process, intruder.port);
+		event_say(LOG_LEVEL_WARNING, CAUSE_REPAIR, ambassador->netns, NULL,
+			  "the table inet " TABLE_NAME " was changed by %s (netlink port %u): looking after it",
+			  intruder.process, intruder.port);
 	ambassador->resync = true;
 }
 

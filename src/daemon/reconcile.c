@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
@@ -43,7 +44,7 @@ static void note_footprint(struct ambassador *ambassador, int code, const struct
 	const char *text = code < 0 ? err->text : NULL;
 
 	if (text_replace(&ambassador->footprint_error, text) && text)
-		log_error("%s%s%s", ambassador->netns, *ambassador->netns ? ": " : "", text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns, NULL, "%s", text);
 	if (text)
 		ambassador_retry_later(ambassador);
 }
@@ -210,7 +211,7 @@ static int reconcile_links(struct ambassador *ambassador, struct changelog_sums 
 static void note_error(struct ambassador *ambassador, const char *text)
 {
 	if (text_replace(&ambassador->error, text))
-		log_error("%s%s%s", ambassador->netns, *ambassador->netns ? ": " : "", text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns, NULL, "%s", text);
 	ambassador->backing_off = true;
 	ambassador_retry_later(ambassador);
 }
@@ -245,7 +246,7 @@ int ambassador_replan(struct ambassador *ambassador, const struct listen *listen
 	struct link *link = link_find(ambassador, listen);
 	const char *error;
 
-	link_mark_dirty(link);
+	link_mark_changed(link, CAUSE_OPERATOR);
 	ambassador_reconcile(ambassador);
 	error = ambassador->error ? ambassador->error : link->error;
 	return error ? fail(err, -EIO, "%s", error) : 0;

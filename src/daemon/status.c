@@ -623,7 +623,7 @@ static void on_begin(void *context)
 	struct status_report *report = context;
 
 	status_report_clear(report);
-	report->out = open_memstream(&report->bytes, &report->length);
+	report->out = scroll_open(&report->text);
 	report->ambassadors = 0;
 	write_head(report->out);
 }
@@ -677,7 +677,5 @@ void status_report_clear(struct status_report *report)
 	if (report->out)
 		fclose(report->out);
 	report->out = NULL;
-	free(report->bytes);
-	report->bytes = NULL;
-	report->length = 0;
+	scroll_clear(&report->text);
 }
