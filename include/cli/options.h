@@ -23,6 +23,7 @@ enum command_bit {
 	COMMAND_WAIT = 1024,
 	COMMAND_ANNOUNCE = 2048,
 	COMMAND_ENV = 4096,
+	COMMAND_METRICS = 16384,
 };
 
 struct options {

@@ -15,6 +15,7 @@
  *   draining.c           endpoints that left, and since when
  *   reset.c              how established connections end
  *   ambassador-status.c  what others may see
+ *   survey.c             what the kernel counts
  */
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
 #define NUNCIO_DAEMON_AMBASSADOR_STATE_H
@@ -24,6 +25,7 @@
 #include "daemon/draining.h"
 #include "daemon/flows.h"
 #include "daemon/link-checks.h"
+#include "daemon/meter.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
 

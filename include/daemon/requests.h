@@ -10,6 +10,7 @@
  *                       -> {"netns", "endpoint": ID, "link": as in status, "note"?, "error"?: the kernel's}
  *   {"command":"wait", "links": [NAME...], "netns"?}             those without an endpoint in the kernel, at once
  *                       -> {"waiting": [{"netns", "name", "reason"}...]}
+ *   {"command":"metrics"}                                        -> {"text": Prometheus' format, daemon/metrics.h}
  *
  * An answer with "error" alone says why nothing was done; with "usage": true it is the request's own fault.
  */
@@ -23,6 +24,7 @@
 #include "daemon/state.h"
 
 struct cJSON;
+struct meter;
 
 /* What requests are about; all borrowed. */
 struct realm {
@@ -30,8 +32,13 @@ struct realm {
 	size_t n_ambassadors;
 	const struct catalog *catalog;
 	struct state *state;
+	const struct meter *meter;
+	uint64_t edition;		   /* another one whenever ambassadors or their links are others */
 	const char *docker, *docker_error; /* the engine whose containers are followed, and why it does not answer */
 };
+
+/* What is missing until the start is over; NULL: the kernel has what the registries said first. */
+const char *realm_lacks(const struct realm *realm);
 
 void requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);
 

@@ -47,7 +47,7 @@ static const struct option_spec {
 	 "file of what operators set by hand, beside it the last known endpoints; or \"none\" (default: "
 	 "/var/lib/nuncio/state.json, if it can be had)"},
 	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control),
-	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_ENV | COMMANDS_OF_LINKS,
+	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_METRICS | COMMAND_ENV | COMMANDS_OF_LINKS,
 	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},
 	{"hosts", 0, NULL, OPTION_FLAG, offsetof(struct options, hosts), COMMAND_ENV,
 	 "as lines of /etc/hosts, ADDRESS NAME, instead of variables"},

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include "agent/agent.h"
@@ -15,6 +16,7 @@
 #include "daemon/ambassador.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
+#include "daemon/meter.h"
 #include "daemon/privileges.h"
 #include "daemon/requests.h"
 #include "daemon/state.h"
@@ -36,7 +38,9 @@ struct daemon {
 	struct verdict_keeper *verdicts;
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
-	bool started;			 /* the first reconciliation is over */
+	struct meter meter;
+	uint64_t edition; /* of ambassadors and links, counted up */
+	bool started;	  /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
 
@@ -45,6 +49,7 @@ struct daemon {
 static struct ambassador *new_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
 {
 	struct ambassador_options options = {
+		.meter = &daemon->meter,
 		.overrides = state_overrides(daemon->state),
 		.verdicts = daemon->verdicts,
 		.dry_run = daemon->options->dry_run,
@@ -77,6 +82,8 @@ static struct realm realm_of(const struct daemon *daemon)
 		.n_ambassadors = daemon->n_ambassadors,
 		.catalog = daemon->catalog,
 		.state = daemon->state,
+		.meter = &daemon->meter,
+		.edition = daemon->edition,
 		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
 		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
 	};
@@ -192,6 +199,7 @@ static void apply(struct daemon *daemon, const struct config *config)
 	free(daemon->ambassadors);
 	daemon->ambassadors = next;
 	daemon->n_ambassadors = count;
+	daemon->edition++;
 	retain_state(daemon, true);
 	if (daemon->agent)
 		agent_settle(daemon->agent);
@@ -242,10 +250,13 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	supervision_reloading(daemon->supervision);
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
 		log_error("reload: %s; the old configuration stays", err.text);
+		daemon->meter.reload_failed = true;
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
 	}
 	reconfigure(daemon, config);
+	daemon->meter.reload_failed = false;
+	daemon->meter.reloaded = time(NULL);
 	log_notice("reload: the new configuration is in force");
 }
 
@@ -397,7 +408,7 @@ static void close_everything(struct daemon *daemon)
 
 enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
 {
-	struct daemon daemon = {.options = options, .config = config};
+	struct daemon daemon = {.options = options, .config = config, .edition = 1, .meter = {.reloaded = time(NULL)}};
 	struct error err;
 	int code;
 

@@ -158,6 +158,7 @@ static int resynchronise(struct ambassador *ambassador, struct changelog_sums *s
 	struct round round = {0};
 	int code = nft_read(ambassador->nft, &round.have, err);
 
+	ambassador->options.meter->resyncs++;
 	if (code < 0)
 		return code;
 	adopt(ambassador, &round.have);

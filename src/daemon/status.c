@@ -9,6 +9,7 @@
 #include "base/age.h"
 #include "daemon/overrides.h"
 #include "daemon/requests.h"
+#include "daemon/tour.h"
 
 struct writer {
 	FILE *out;
@@ -35,7 +36,7 @@ static void write_string(FILE *out, const char *text)
 	cJSON_Delete(item);
 }
 
-static const char *endpoint_state(enum standing standing)
+const char *status_endpoint_state(enum standing standing)
 {
 	switch (standing) {
 	case STANDING_SERVING:
@@ -261,7 +262,7 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 
 	if (status->details[index].override)
 		cJSON_AddNumberToObject(object, "override", status->details[index].override->weight);
-	cJSON_AddStringToObject(object, "state", endpoint_state(status->details[index].standing));
+	cJSON_AddStringToObject(object, "state", status_endpoint_state(status->details[index].standing));
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
 	if (status->details[index].checked)
 		cJSON_AddItemToObject(object, "check", describe_check(&status->details[index].check));
@@ -308,7 +309,7 @@ static void describe_missing(const struct link_status *status, cJSON *array)
 }
 
 /* Whatever the registry says: without endpoints in the kernel a link is empty. */
-static const char *link_state(const struct link_status *status)
+const char *status_link_state(const struct link_status *status)
 {
 	if (!status->serving)
 		return status->holding ? "holding" : "empty";
@@ -419,7 +420,7 @@ static cJSON *describe_link(const struct link_status *status)
 		cJSON_AddStringToObject(object, "check", check_name(&status->conf->check.probe, name));
 		cJSON_AddStringToObject(object, "on_all_down", on_all_down_name(status->conf->on_all_down));
 	}
-	cJSON_AddStringToObject(object, "state", link_state(status));
+	cJSON_AddStringToObject(object, "state", status_link_state(status));
 	if (reason)
 		cJSON_AddStringToObject(object, "reason", reason);
 	if (status->seen)
@@ -453,21 +454,26 @@ cJSON *status_of_link(struct ambassador *ambassador, const char *link, bool coun
 	return object;
 }
 
-static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
+static void write_ambassador_head(FILE *out, const struct ambassador *ambassador)
 {
 	const struct ambassador_conf *conf = ambassador_conf(ambassador);
 
-	fputs("{\"netns\":", writer->out);
-	write_string(writer->out, conf->netns ? conf->netns : "");
+	fputs("{\"netns\":", out);
+	write_string(out, conf->netns ? conf->netns : "");
 	if (conf->container) {
-		fputs(",\"container\":", writer->out);
-		write_string(writer->out, conf->container);
+		fputs(",\"container\":", out);
+		write_string(out, conf->container);
 	}
 	if (ambassador_error(ambassador)) {
-		fputs(",\"error\":", writer->out);
-		write_string(writer->out, ambassador_error(ambassador));
+		fputs(",\"error\":", out);
+		write_string(out, ambassador_error(ambassador));
 	}
-	fputs(",\"links\":[", writer->out);
+	fputs(",\"links\":[", out);
+}
+
+static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
+{
+	write_ambassador_head(writer->out, ambassador);
 	writer->items = 0;
 	ambassador_status(ambassador, link, true, write_link, writer);
 	fputs("]}", writer->out);
@@ -504,12 +510,28 @@ static void write_docker(FILE *out, const struct realm *realm)
 	fputs("},", out);
 }
 
+static void write_head(FILE *out)
+{
+	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+}
+
+static void write_tail(FILE *out, const struct realm *realm)
+{
+	struct writer writer = {.out = out};
+
+	fputs("],", out);
+	write_docker(out, realm);
+	fputs("\"registries\":[", out);
+	catalog_registries(realm->catalog, write_registry, &writer);
+	fputs("]}", out);
+}
+
 void status_write(FILE *out, const struct realm *realm, const char *netns, const char *link)
 {
 	struct writer writer = {.out = out};
 	unsigned int written = 0;
 
-	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+	write_head(out);
 	for (size_t i = 0; i < realm->n_ambassadors; i++) {
 		if (!ambassador_is_in(realm->ambassadors[i], netns))
 			continue;
@@ -517,10 +539,71 @@ void status_write(FILE *out, const struct realm *realm, const char *netns, const
 			fputc(',', out);
 		write_ambassador(&writer, realm->ambassadors[i], link);
 	}
-	fputs("],", out);
-	write_docker(out, realm);
-	fputs("\"registries\":[", out);
-	writer.items = 0;
-	catalog_registries(realm->catalog, write_registry, &writer);
-	fputs("]}", out);
+	write_tail(out, realm);
+}
+
+/* The same on a tour */
+
+static void on_begin(void *context)
+{
+	struct status_report *report = context;
+
+	status_report_clear(report);
+	report->out = open_memstream(&report->bytes, &report->length);
+	report->ambassadors = 0;
+	write_head(report->out);
+}
+
+static void on_enter(void *context, struct ambassador *ambassador)
+{
+	struct status_report *report = context;
+
+	if (report->ambassadors++)
+		fputc(',', report->out);
+	write_ambassador_head(report->out, ambassador);
+	report->links = 0;
+}
+
+static void on_link(void *context, const struct link_status *status)
+{
+	struct status_report *report = context;
+	struct writer writer = {.out = report->out, .items = report->links++};
+
+	write_link(&writer, status);
+}
+
+static void on_leave(void *context)
+{
+	struct status_report *report = context;
+
+	fputs("]}", report->out);
+}
+
+static void on_end(void *context)
+{
+	struct status_report *report = context;
+	struct realm realm = report->realm(report->realm_context);
+
+	write_tail(report->out, &realm);
+	fclose(report->out);
+	report->out = NULL;
+	report->done(report);
+}
+
+const struct visitor status_visitor = {
+	.begin = on_begin,
+	.enter = on_enter,
+	.link = on_link,
+	.leave = on_leave,
+	.end = on_end,
+};
+
+void status_report_clear(struct status_report *report)
+{
+	if (report->out)
+		fclose(report->out);
+	report->out = NULL;
+	free(report->bytes);
+	report->bytes = NULL;
+	report->length = 0;
 }

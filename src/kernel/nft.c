@@ -497,6 +497,49 @@ int nft_read_counters(struct nft *nft, struct set_id set, nft_counter_fn counter
 	return code == -EINTR || code == -ENOENT ? 0 : code;
 }
 
+static struct nlmsghdr *put_get_elem(char *buffer, struct set_id set, const struct listen *listen,
+				     const struct ip_port *endpoint)
+{
+	struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, 0, 0);
+	uint8_t key[ELEM_KEY_MAX] = {0};
+	struct nlattr *list, *elem, *data;
+	char name[SET_NAME_TEXT];
+	size_t offset = key_put_listen(key, listen);
+
+	field_put_addr(key, &offset, &endpoint->addr);
+	field_put_port(key, &offset, endpoint->port);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, TABLE_NAME);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set_name(set, name));
+	list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
+	elem = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
+	data = mnl_attr_nest_start(header, NFTA_SET_ELEM_KEY);
+	mnl_attr_put(header, NFTA_DATA_VALUE, set_key_size(set), key);
+	mnl_attr_nest_end(header, data);
+	mnl_attr_nest_end(header, elem);
+	mnl_attr_nest_end(header, list);
+	return header;
+}
+
+/* Enough for one such request. */
+#define GET_ELEM_BYTES 256
+
+int nft_get_counters(struct nft *nft, struct set_id set, const struct listen *listen, const struct ip_port *endpoints,
+		     size_t count, nft_counter_fn counter, void *context)
+{
+	struct reading reading = {.nft = nft, .set = set, .counter = counter, .counter_context = context};
+	char *requests = xcalloc(count + 1, GET_ELEM_BYTES);
+	size_t used = 0;
+	int code;
+
+	for (size_t i = 0; i < count; i++) {
+		if (endpoints[i].addr.family == set.family)
+			used += put_get_elem(requests + used, set, listen, &endpoints[i])->nlmsg_len;
+	}
+	code = netlink_ask_all(nft->socket, requests, used, -ENOENT, on_counters, &reading);
+	free(requests);
+	return code;
+}
+
 /* Writing */
 
 struct outcome {

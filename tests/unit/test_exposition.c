@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Prometheus' text format, to the byte. That Prometheus reads it is for the integration tests. */
+#include "unit.h"
+
+#include <math.h>
+
+#include "exporter/exposition.h"
+
+static const struct metric metrics[] = {
+	{"a_total", METRIC_COUNTER, "How many."},
+	{"b", METRIC_GAUGE, "A \\ and\na \"line\"."},
+	{"c_seconds", METRIC_HISTOGRAM, "How long."},
+};
+
+/* Ends it and compares; `expected` is the whole. */
+static void expect(struct exposition *exposition, const char *expected)
+{
+	struct text whole = {0};
+	struct texts texts;
+
+	exposition_end(exposition, &texts);
+	for (size_t i = 0; i < texts.count; i++)
+		text_add(&whole, texts.items[i].bytes, texts.items[i].length);
+	text_add(&whole, "", 1);
+	assert_string_equal(whole.bytes, expected);
+	text_clear(&whole);
+	texts_clear(&texts);
+}
+
+static void samples_of_a_metric_stand_together(void **state)
+{
+	struct exposition exposition;
+	struct text labels = {0};
+
+	(void)state;
+	exposition_begin(&exposition, metrics, 3);
+	labels_add(&labels, "link", "web");
+	exposition_add_count(&exposition, 0, &labels, 0);
+	exposition_add(&exposition, 1, NULL, 0.25);
+	labels_add(&labels, "id", "b1");
+	exposition_add_count(&exposition, 0, &labels, UINT64_MAX);
+	text_clear(&labels);
+	expect(&exposition, "# HELP a_total How many.\n"
+			    "# TYPE a_total counter\n"
+			    "a_total{link=\"web\"} 0\n"
+			    "a_total{link=\"web\",id=\"b1\"} 18446744073709551615\n"
+			    "# HELP b A \\\\ and\\na \"line\".\n"
+			    "# TYPE b gauge\n"
+			    "b 0.25\n");
+}
+
+static void nothing_is_written_of_a_metric_without_samples(void **state)
+{
+	struct exposition exposition;
+
+	(void)state;
+	exposition_begin(&exposition, metrics, 3);
+	expect(&exposition, "");
+}
+
+static void labels_are_escaped(void **state)
+{
+	static const struct {
+		const char *value, *written;
+	} cases[] = {
+		{"a\\b\"c\nd", "a\\\\b\\\"c\\nd"},
+		{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\xa7", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\xa7"}, /* 2, 3 and 4 bytes */
+		{"\xe4", "\xef\xbf\xbd"},							  /* Latin-1 */
+		{"x\xc3", "x\xef\xbf\xbd"},							  /* cut off */
+		{"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},					  /* overlong */
+		{"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},			  /* a surrogate */
+		{"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},	  /* beyond U+10FFFF */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct text labels = {0};
+		char expected[64];
+
+		labels_add(&labels, "n", cases[i].value);
+		text_add(&labels, "", 1);
+		snprintf(expected, sizeof(expected), "n=\"%s\"", cases[i].written);
+		assert_string_equal(labels.bytes, expected);
+		text_clear(&labels);
+	}
+}
+
+static void numbers_keep_their_digits(void **state)
+{
+	struct exposition exposition;
+
+	(void)state;
+	exposition_begin(&exposition, metrics, 3);
+	exposition_add(&exposition, 1, NULL, 1795410000.123);
+	exposition_add(&exposition, 1, NULL, 3);
+	exposition_add(&exposition, 1, NULL, NAN);
+	exposition_add(&exposition, 1, NULL, INFINITY);
+	exposition_add(&exposition, 1, NULL, -INFINITY);
+	expect(&exposition, "# HELP b A \\\\ and\\na \"line\".\n# TYPE b gauge\n"
+			    "b 1795410000.123\nb 3\nb NaN\nb +Inf\nb -Inf\n");
+}
+
+static void a_bucket_has_what_is_not_longer_than_its_bound(void **state)
+{
+	struct histogram histogram = {0};
+
+	(void)state;
+	histogram_observe(&histogram, 0);
+	histogram_observe(&histogram, histogram_bounds[0]);
+	histogram_observe(&histogram, nextafter(histogram_bounds[0], 1));
+	histogram_observe(&histogram, 11);
+	assert_int_equal(histogram.buckets[0], 2);
+	assert_int_equal(histogram.buckets[1], 1);
+	assert_int_equal(histogram.buckets[HISTOGRAM_BOUNDS], 1);
+	assert_int_equal(histogram_count(&histogram), 4);
+}
+
+static void buckets_are_cumulative(void **state)
+{
+	struct exposition exposition;
+	struct histogram histogram = {0};
+	struct texts texts;
+	char *text;
+
+	(void)state;
+	histogram_observe(&histogram, 0.0002);
+	histogram_observe(&histogram, 0.25);
+	histogram_observe(&histogram, 100);
+	exposition_begin(&exposition, metrics, 3);
+	exposition_add_histogram(&exposition, 2, &histogram);
+	exposition_end(&exposition, &texts);
+	text_add(&texts.items[2], "", 1);
+	text = texts.items[2].bytes;
+	assert_non_null(strstr(text, "# TYPE c_seconds histogram\nc_seconds_bucket{le=\"0.0001\"} 0\n"
+				     "c_seconds_bucket{le=\"0.00025\"} 1\n"));
+	assert_non_null(strstr(text, "c_seconds_bucket{le=\"0.1\"} 1\nc_seconds_bucket{le=\"0.25\"} 2\n"));
+	assert_non_null(strstr(text, "c_seconds_bucket{le=\"10\"} 2\nc_seconds_bucket{le=\"+Inf\"} 3\n"
+				     "c_seconds_sum 100.2502\nc_seconds_count 3\n"));
+	texts_clear(&texts);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(samples_of_a_metric_stand_together),
+		cmocka_unit_test(nothing_is_written_of_a_metric_without_samples),
+		cmocka_unit_test(labels_are_escaped),
+		cmocka_unit_test(numbers_keep_their_digits),
+		cmocka_unit_test(a_bucket_has_what_is_not_longer_than_its_bound),
+		cmocka_unit_test(buckets_are_cumulative),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
