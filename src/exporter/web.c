@@ -240,7 +240,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 		if (reads)
 			return MHD_YES;
 	}
-	*size = 0;
+	if (*size) { /* what a reader sends along is of no interest */
+		*size = 0;
+		return MHD_YES;
+	}
 	if (!reads && !request->body)
 		web_answer(request, MHD_HTTP_METHOD_NOT_ALLOWED, NULL);
 	if (!request->seen && !request->body) {
