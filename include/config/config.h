@@ -15,7 +15,7 @@
 #include "config/check.h"
 #include "discovery/registry.h"
 
-enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
+enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE, BALANCE_LEASTCONN };
 enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
 enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
 
@@ -59,6 +59,7 @@ struct link_conf {
 	uint32_t loss_hold_ms;
 	struct link_check check;
 	enum on_all_down on_all_down;
+	uint32_t slow_start_ms; /* 0: off */
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 

@@ -82,6 +82,8 @@ struct endpoint_detail {
 	uint64_t live;			 /* those of them that are there now, if that is known */
 	uint64_t refusals;		 /* refused connections that were retried, of late */
 	const struct override *override; /* what an operator said, or NULL */
+	uint16_t share;			 /* so much of its weight counts, of SHARE_FULL ... */
+	uint64_t slow_start_left_ms;	 /* ... because it came of late; 0: not for that reason */
 	bool checked;			 /* the link has it checked: */
 	struct check_report check;	 /* borrowed */
 };

@@ -12,6 +12,7 @@ static const char *const balance_names[] = {
 	[BALANCE_ROUNDROBIN] = "roundrobin",
 	[BALANCE_RANDOM] = "random",
 	[BALANCE_SOURCE] = "source",
+	[BALANCE_LEASTCONN] = "leastconn",
 };
 
 static const char *const masquerade_names[] = {
@@ -137,12 +138,7 @@ static int set_registry(const struct key *key, struct link_conf *link, char *tex
 
 static int set_balance(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
-	int balance;
-
-	if (strcmp(text, "leastconn") == 0)
-		return fail(err, -ENOTSUP, "\"%s\" is not yet supported by this version: expected %s", text,
-			    key->values);
-	balance = find_value(key, balance_names, ARRAY_SIZE(balance_names), text, err);
+	int balance = find_value(key, balance_names, ARRAY_SIZE(balance_names), text, err);
 	if (balance >= 0)
 		link->balance = (enum balance)balance;
 	return balance < 0 ? balance : 0;
@@ -218,6 +214,16 @@ static int set_drain_for(const struct key *key, struct link_conf *link, char *te
 	if (strcmp(text, "off") != 0 && (duration_parse(text, &ms) < 0 || !ms))
 		return refuse_value(key, text, err);
 	link->drain_for_ms = ms;
+	return 0;
+}
+
+static int set_slow_start(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	uint32_t ms = 0;
+
+	if (strcmp(text, "off") != 0 && (duration_parse(text, &ms) < 0 || !ms))
+		return refuse_value(key, text, err);
+	link->slow_start_ms = ms;
 	return 0;
 }
 
@@ -302,7 +308,8 @@ const struct key link_keys[] = {
 	{"eject", "an object", "off", "passive: refused or unanswered connections seen", KEY_LATER, NULL},
 	{"on_all_down", "serve, empty", "serve", "no endpoint is well: use all of them, or none", KEY_IN_DEFAULTS,
 	 set_on_all_down},
-	{"slow_start", "duration", "off", "a new endpoint's share grows during it", KEY_LATER, NULL},
+	{"slow_start", "off, " DURATION_FORM, "off", "a new endpoint's share grows during it", KEY_IN_DEFAULTS,
+	 set_slow_start},
 	{0},
 };
 

@@ -149,6 +149,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	ambassador->hold = new_timer(ambassador);
 	ambassador->look_again = new_timer(ambassador);
 	ambassador->drain = new_timer(ambassador);
+	ambassador->step = new_timer(ambassador);
+	ambassador->count = new_timer(ambassador);
 	ambassador->presence = new_timer(ambassador);
 	if (conf->netns)
 		uv_timer_start(ambassador->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
@@ -161,8 +163,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 void ambassador_free(struct ambassador *ambassador)
 {
 	uv_timer_t *const timers[] = {
-		ambassador->retry,    ambassador->hold,	  ambassador->look_again, ambassador->drain,
-		ambassador->presence, ambassador->settle, ambassador->patrol,
+		ambassador->retry,  ambassador->hold,	ambassador->look_again, ambassador->drain, ambassador->presence,
+		ambassador->settle, ambassador->patrol, ambassador->step,	ambassador->count,
 	};
 
 	while (ambassador->links)
