@@ -76,6 +76,7 @@ struct registry_status {
 	const char *revision;
 	double last_success_seconds; /* ago; negative: never */
 	uint32_t services;
+	uint64_t errors;  /* answers so far that said why there is none, one for each service */
 	uint32_t skipped; /* records that are unusable, as of the last good answers */
 };
 

@@ -15,6 +15,7 @@ int command_drain(const struct options *options);
 int command_undrain(const struct options *options);
 int command_weight(const struct options *options);
 int command_wait(const struct options *options);
+int command_metrics(const struct options *options);
 int command_env(const struct options *options);
 int command_cleanup(const struct options *options);
 int command_announce(const struct options *options);

@@ -24,11 +24,12 @@ enum command_bit {
 	COMMAND_ANNOUNCE = 2048,
 	COMMAND_ENV = 4096,
 	COMMAND_EVENTS = 8192,
+	COMMAND_METRICS = 16384,
 };
 
 struct options {
 	const char *file, *registry, *docker, *netns, *control, *log_format, *limit, *state, *timeout, *lines,
-		*interval;
+		*interval, *metrics;
 	const char *service, *endpoint, *id, *weight, *ttl, *format, *check, *check_interval, *drain; /* announce */
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;

@@ -10,6 +10,7 @@
  *   link-checks.c        which of them are checked, and what came of it
  *   slow-start.c         which of them start slowly
  *   link-load.c          which of them have more connections than others
+ *   link-ejections.c     connections that fail, and what came of it
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
@@ -17,6 +18,7 @@
  *   draining.c           endpoints that left, and since when
  *   reset.c              how established connections end
  *   ambassador-status.c  what others may see
+ *   survey.c             what the kernel counts
  */
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
 #define NUNCIO_DAEMON_AMBASSADOR_STATE_H
@@ -28,6 +30,8 @@
 #include "daemon/flows.h"
 #include "daemon/link-checks.h"
 #include "daemon/link-pace.h"
+#include "daemon/link-ejections.h"
+#include "daemon/meter.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
 
@@ -55,6 +59,7 @@ struct link {
 	struct link_checks checks;
 	struct starters starters;
 	struct link_load load;
+	struct link_ejections ejections;
 	bool redirected; /* what it has are another service's endpoints */
 	struct loss loss;
 	char *error; /* why the kernel does not have the last change */
@@ -84,6 +89,8 @@ struct ambassador {
 	struct conntrack *conntrack;
 	struct checker *checker; /* NULL until a link has its endpoints checked */
 	struct verdict_lines verdict_lines;
+	bool ejects; /* some link does, so the rules that it takes are there */
+	struct failure_watch failure_watch;
 	struct sockdiag *sockdiag; /* NULL until it is needed, see ambassador_sockdiag() */
 	struct link *links;	   /* by listen */
 	struct link *dirty;	   /* those whose plan may differ from what the kernel holds */

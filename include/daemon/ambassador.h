@@ -16,13 +16,16 @@
 #include "catalog/catalog.h"
 #include "config/config.h"
 #include "health/checker.h"
+#include "health/ejection.h"
 
 struct ambassador;
 
+struct meter;
 struct overrides;
 struct verdict_keeper;
 
 struct ambassador_options {
+	struct meter *meter;		   /* what is done is counted there; borrowed */
 	const struct overrides *overrides; /* weights by hand; borrowed; NULL: none */
 	struct verdict_keeper *verdicts;   /* what a former process knew of endpoints; borrowed; NULL: nothing */
 	bool dry_run;			   /* ask the kernel, change nothing, print what would be sent */
@@ -78,14 +81,18 @@ struct departed {
 struct endpoint_detail {
 	enum standing standing;
 	uint32_t slots;
-	uint64_t connections;		 /* counted by the kernel since the endpoint was added */
+	bool counted;			 /* the kernel counts its connections ... */
+	uint64_t connections;		 /* ... since the endpoint was added */
 	uint64_t live;			 /* those of them that are there now, if that is known */
+	uint64_t bytes;			 /* of those in both directions, if the kernel counts them */
 	uint64_t refusals;		 /* refused connections that were retried, of late */
 	const struct override *override; /* what an operator said, or NULL */
 	uint16_t share;			 /* so much of its weight counts, of SHARE_FULL ... */
 	uint64_t slow_start_left_ms;	 /* ... because it came of late; 0: not for that reason */
 	bool checked;			 /* the link has it checked: */
 	struct check_report check;	 /* borrowed */
+	const struct ejection *ejection; /* borrowed; NULL: no connection to it failed, or the link does not eject */
+	double ejection_left;		 /* seconds, until it is over */
 };
 
 struct link_status {
@@ -93,10 +100,12 @@ struct link_status {
 	const struct endpoints *endpoints;     /* those that the kernel has, in order */
 	const struct endpoint_detail *details; /* [endpoints->count] */
 	bool live_known;		       /* else conntrack cannot tell */
+	bool bytes_known;
 	const struct departed *departed;
 	size_t n_departed;
 	uint32_t serving, slots;
-	bool installed;			/* the kernel has it */
+	bool installed;			/* the kernel has it ... */
+	bool refused;			/* ... and refuses its last change */
 	bool holding;			/* it has no endpoints, and keeps TCP's SYNs back */
 	bool keeping;			/* the registry has no endpoints, and the last known ones stay */
 	bool recovered;			/* weights are shares that were read from the kernel */
@@ -116,6 +125,15 @@ struct link_status {
  */
 void ambassador_status(struct ambassador *ambassador, const char *link_name, bool with_counters,
 		       void (*each)(void *context, const struct link_status *status), void *context);
+
+/* The same for the link at one place of the configuration; without a survey (daemon/survey.h), without counters. */
+struct survey;
+void ambassador_describe(struct ambassador *ambassador, const struct survey *survey, size_t index,
+			 void (*each)(void *context, const struct link_status *status), void *context);
+
+/* Reports of failed connections that got lost, and why none come; NULL: all is well. */
+uint64_t ambassador_failures_lost(const struct ambassador *ambassador);
+const char *ambassador_failures_error(const struct ambassador *ambassador);
 
 /* The checks of the ambassador, NULL: there are none. */
 const struct checker *ambassador_checker(const struct ambassador *ambassador);

@@ -12,6 +12,7 @@
  *                       -> {"waiting": [{"netns", "name", "reason"}...]}
  *   {"command":"events", "count"?, "follow"?, "link"?, "netns"?}  {"events": [...]}, the last ones, of journal.h; with
  *                       "follow": true those that come from then on as well, each as an object on a line of its own
+ *   {"command":"metrics"}                                        -> {"text": Prometheus' format, daemon/metrics.h}
  *
  * An answer with "error" alone says why nothing was done; with "usage": true it is the request's own fault.
  */
@@ -27,6 +28,7 @@
 #include "daemon/state.h"
 
 struct cJSON;
+struct meter;
 
 /* What requests are about; all borrowed. */
 struct realm {
@@ -34,9 +36,14 @@ struct realm {
 	size_t n_ambassadors;
 	const struct catalog *catalog;
 	struct state *state;
+	const struct meter *meter;
 	const struct journal *journal;
+	uint64_t edition;		   /* another one whenever ambassadors or their links are others */
 	const char *docker, *docker_error; /* the engine whose containers are followed, and why it does not answer */
 };
+
+/* What is missing until the start is over; NULL: the kernel has what the registries said first. */
+const char *realm_lacks(const struct realm *realm);
 
 /* Returns whether the events that requests_follows() says are to follow. */
 bool requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);

@@ -24,6 +24,10 @@ int netlink_request(struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb_
  */
 int netlink_send_all(struct mnl_socket *socket, void *requests, size_t length, int ignored);
 
+/* The same for requests that are answered: each answer goes to `callback`, whose result is of no account. */
+int netlink_ask_all(struct mnl_socket *socket, void *requests, size_t length, int ignored, mnl_cb_t callback,
+		    void *context);
+
 /* How often a dump that was interrupted is begun again. */
 #define NETLINK_DUMP_TRIES 10
 

@@ -37,6 +37,7 @@ struct registry {
 	struct service *services;
 	const struct service *last; /* the last one answered for; NULL when there is none */
 	uint64_t last_success;	    /* uv_hrtime(); 0: never */
+	uint64_t errors;	    /* answers so far that were errors */
 	struct troubles troubles;
 	UT_hash_handle hh;
 };
@@ -109,6 +110,7 @@ static void take_error(struct service *service, const struct answer *answer)
 	struct trouble *former = service->trouble;
 
 	log_debug("service %s: %s", service->name, answer->text);
+	registry->errors++;
 	remember(service);
 	service->trouble = troubles_enter(&registry->troubles, answer->text, service->name,
 					  service->endpoints || service->remembered);
@@ -351,6 +353,7 @@ static struct registry_status describe(const struct registry *registry)
 		.revision = registry->last ? registry->last->revision : "",
 		.last_success_seconds = -1,
 		.services = HASH_COUNT(registry->services),
+		.errors = registry->errors,
 	};
 
 	struct source_status source;

@@ -48,6 +48,8 @@ static const struct command {
 	 NULL},
 	{"wait", COMMAND_WAIT, " LINK...", INT_MAX,
 	 "until each of the links has an endpoint; waits for nuncio itself, too", command_wait, NULL},
+	{"metrics", COMMAND_METRICS, "", 0, "what a running nuncio measures, in Prometheus' text format",
+	 command_metrics, NULL},
 	{"env", COMMAND_ENV, " [LINK]...", INT_MAX,
 	 "links as Docker's variables: of -c, --link or $NUNCIO_LINKS, else of the running nuncio", command_env, NULL},
 	{"cleanup", COMMAND_CLEANUP, "", 0, "remove the table, addresses and settings that nuncio left in a namespace",

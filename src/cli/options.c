@@ -48,7 +48,8 @@ static const struct option_spec {
 	 "file of what operators set by hand, beside it the last known endpoints; or \"none\" (default: "
 	 "/var/lib/nuncio/state.json, if it can be had)"},
 	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control),
-	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_EVENTS | COMMAND_ENV | COMMANDS_OF_LINKS,
+	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_EVENTS | COMMAND_METRICS | COMMAND_ENV |
+		 COMMANDS_OF_LINKS,
 	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},
 	{"hosts", 0, NULL, OPTION_FLAG, offsetof(struct options, hosts), COMMAND_ENV,
 	 "as lines of /etc/hosts, ADDRESS NAME, instead of variables"},
@@ -93,7 +94,8 @@ static const struct option_spec {
 	 "how often it is checked (default: 2s)"},
 	{"drain", 0, "TIME", OPTION_TEXT, offsetof(struct options, drain), COMMAND_ANNOUNCE,
 	 "how long COMMAND goes on after it was withdrawn (default: 0s)"},
-	{"metrics", 0, "ADDR:PORT", OPTION_LATER, 0, COMMAND_RUN, NULL},
+	{"metrics", 0, "ADDR:PORT", OPTION_TEXT, offsetof(struct options, metrics), COMMAND_RUN | COMMAND_CHECK,
+	 "show metrics and a page over HTTP, to everybody who asks (or $NUNCIO_METRICS)"},
 	{"watch", 0, NULL, OPTION_LATER, 0, COMMAND_STATUS, NULL},
 	{"help", 'h', NULL, OPTION_FLAG, offsetof(struct options, help), ~0u, "this text"},
 };

@@ -95,6 +95,7 @@ void link_free(struct ambassador *ambassador, struct link *link)
 	link_checks_clear(link);
 	link_starters_clear(link);
 	link_load_clear(link);
+	link_ejections_clear(link);
 	free(link->error);
 	free(link);
 }
@@ -184,6 +185,7 @@ int ambassador_configure(struct ambassador *ambassador, const struct ambassador_
 			code = fail(err, one, "%s: %s", conf->links[i].origin, reason.text);
 	}
 	remove_unconfigured(ambassador);
+	ambassador_eject_configured(ambassador);
 	ambassador->footprint_dirty = true;
 	return code;
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include "agent/agent.h"
@@ -16,8 +17,10 @@
 #include "daemon/ambassador.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
+#include "daemon/meter.h"
 #include "daemon/privileges.h"
 #include "daemon/requests.h"
+#include "daemon/site.h"
 #include "daemon/state.h"
 #include "daemon/supervision.h"
 #include "daemon/verdict-keeper.h"
@@ -32,13 +35,16 @@ struct daemon {
 	struct ambassador **ambassadors;
 	size_t n_ambassadors;
 	struct control *control;
+	struct site *site; /* NULL: nothing is shown */
 	struct state *state;
 	struct journal *journal;
 	struct keeper *keeper;
 	struct verdict_keeper *verdicts;
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
-	bool started;			 /* the first reconciliation is over */
+	struct meter meter;
+	uint64_t edition; /* of ambassadors and links, counted up */
+	bool started;	  /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
 
@@ -47,6 +53,7 @@ struct daemon {
 static struct ambassador *new_ambassador(struct daemon *daemon, const struct ambassador_conf *conf)
 {
 	struct ambassador_options options = {
+		.meter = &daemon->meter,
 		.overrides = state_overrides(daemon->state),
 		.verdicts = daemon->verdicts,
 		.dry_run = daemon->options->dry_run,
@@ -79,6 +86,8 @@ static struct realm realm_of(const struct daemon *daemon)
 		.n_ambassadors = daemon->n_ambassadors,
 		.catalog = daemon->catalog,
 		.state = daemon->state,
+		.meter = &daemon->meter,
+		.edition = daemon->edition,
 		.journal = daemon->journal,
 		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
 		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
@@ -114,6 +123,23 @@ static int open_control(struct daemon *daemon, struct error *err)
 		return 0;
 	}
 	return code;
+}
+
+static struct realm find_realm(void *context)
+{
+	return realm_of(context);
+}
+
+static int open_site(struct daemon *daemon, struct error *err)
+{
+	const char *address = daemon->config->metrics;
+
+	if (daemon->options->once || !address)
+		return 0;
+	if (site_open(&daemon->loop, address, find_realm, daemon, &daemon->site, err) < 0)
+		return fail_prefix(err, -EIO, "metrics");
+	log_notice("metrics and status are shown at http://%s/", address);
+	return 0;
 }
 
 /* Reload */
@@ -204,6 +230,7 @@ static void apply(struct daemon *daemon, const struct config *config)
 	free(daemon->ambassadors);
 	daemon->ambassadors = next;
 	daemon->n_ambassadors = count;
+	daemon->edition++;
 	retain_state(daemon, true);
 	if (daemon->agent)
 		agent_settle(daemon->agent);
@@ -231,9 +258,18 @@ static void configure_agent(struct daemon *daemon, const struct config *config)
 		log_error("%s", err.text);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
 static void reconfigure(struct daemon *daemon, struct config *config)
 {
 	struct agent *former = daemon->agent;
+
+	/* A port may take privileges that are gone by now. */
+	if (!same_text(config->metrics, daemon->config->metrics))
+		log_warning("reload: another address for metrics takes a restart");
 
 	configure_agent(daemon, config);
 	apply(daemon, config);
@@ -255,10 +291,13 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
 		event_say(LOG_LEVEL_ERROR, CAUSE_CONFIGURATION, NULL, NULL, "reload: %s; the old configuration stays",
 			  err.text);
+		daemon->meter.reload_failed = true;
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
 	}
 	reconfigure(daemon, config);
+	daemon->meter.reload_failed = false;
+	daemon->meter.reloaded = time(NULL);
 	event_say(LOG_LEVEL_NOTICE, CAUSE_CONFIGURATION, NULL, NULL, "reload: the new configuration is in force");
 }
 
@@ -389,6 +428,7 @@ static void close_everything(struct daemon *daemon)
 {
 	journal_close(daemon->journal);
 	control_close(daemon->control);
+	site_close(daemon->site);
 	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
 	verdict_keeper_close(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors, is_keeping(daemon));
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
@@ -411,7 +451,7 @@ static void close_everything(struct daemon *daemon)
 
 enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
 {
-	struct daemon daemon = {.options = options, .config = config};
+	struct daemon daemon = {.options = options, .config = config, .edition = 1, .meter = {.reloaded = time(NULL)}};
 	struct error err;
 	int code;
 
@@ -427,6 +467,8 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
 	daemon.verdicts = verdict_keeper_open(&daemon.loop, state_path(daemon.state), options->dry_run);
 	code = open_control(&daemon, &err);
+	if (code == 0)
+		code = open_site(&daemon, &err);
 	if (code < 0)
 		daemon.exit_code = EXIT_FAILED;
 	if (!options->once && !options->keep_privileges)

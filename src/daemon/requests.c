@@ -9,7 +9,9 @@
 #include "base/event.h"
 #include "base/mem.h"
 #include "daemon/conns.h"
+#include "daemon/metrics.h"
 #include "daemon/status.h"
+#include "daemon/tour.h"
 
 /* Names in a sentence that says what there is; the others are counted. */
 #define NAMES_LISTED 8
@@ -374,6 +376,37 @@ static void answer_explain(const struct realm *realm, const cJSON *request, FILE
 	refuse(out, &err, true);
 }
 
+static struct realm same_realm(void *realm)
+{
+	return *(const struct realm *)realm;
+}
+
+static void answer_metrics(const struct realm *realm, FILE *out)
+{
+	struct realm borrowed = *realm;
+	struct metrics metrics = {.realm = same_realm, .realm_context = &borrowed};
+	struct text whole = {0};
+
+	tour_make(realm, &metrics_visitor, &metrics);
+	for (const struct block *block = metrics.text.first; block; block = block->next)
+		text_add(&whole, block->bytes, block->length);
+	metrics_clear(&metrics);
+	text_add(&whole, "", 1);
+	fputs("{\"text\":", out);
+	write_object(out, cJSON_CreateStringReference(whole.bytes));
+	fputs("}", out);
+	text_clear(&whole);
+}
+
+const char *realm_lacks(const struct realm *realm)
+{
+	for (size_t i = 0; i < realm->n_ambassadors; i++) {
+		if (!ambassador_is_ready(realm->ambassadors[i]))
+			return "a network namespace does not have its table yet";
+	}
+	return catalog_is_waiting(realm->catalog) ? "a registry has not answered yet" : NULL;
+}
+
 static size_t conns_limit(const cJSON *request)
 {
 	const cJSON *limit = cJSON_GetObjectItemCaseSensitive(request, "limit");
@@ -414,11 +447,13 @@ bool requests_answer(const struct realm *realm, const cJSON *request, FILE *out)
 		answer_override(realm, request, out);
 	else if (command && strcmp(command, "wait") == 0)
 		answer_wait(realm, request, out);
+	else if (command && strcmp(command, "metrics") == 0)
+		answer_metrics(realm, out);
 	else if (command && strcmp(command, "events") == 0)
 		return answer_events(realm, request, out);
 	else
 		fprintf(out,
 			"{\"error\":\"unknown command; this version knows: status, conns, explain, override, wait, "
-			"events\"}");
+			"metrics, events\"}");
 	return false;
 }

@@ -231,11 +231,21 @@ bool round_is_out_of_sync(int code)
 	return code == -ERESTART || code == -ENOBUFS || code == -ENOENT || code == -EEXIST;
 }
 
+/* Sends them once, and counts that. */
+static int commit(struct ambassador *ambassador, const struct change *changes, size_t count, struct nft_report *report)
+{
+	enum nft_mode mode = ambassador->options.dry_run ? NFT_DRY_RUN : NFT_COMMIT;
+	uint64_t began = uv_hrtime();
+	int code = nft_commit(ambassador->nft, changes, count, mode, report);
+
+	meter_transaction(ambassador->options.meter, began, code < 0, report->messages, count);
+	return code;
+}
+
 static int send_transaction(struct ambassador *ambassador, struct round *round, struct change *changes, size_t count,
 			    struct nft_report *report)
 {
-	enum nft_mode mode = ambassador->options.dry_run ? NFT_DRY_RUN : NFT_COMMIT;
-	int code = nft_commit(ambassador->nft, changes, count, mode, report);
+	int code = commit(ambassador, changes, count, report);
 
 	if (round_is_out_of_sync(code) && !ambassador->just_read)
 		return code;
@@ -243,7 +253,7 @@ static int send_transaction(struct ambassador *ambassador, struct round *round, 
 		count = keep_accepted(round, changes, count);
 		if (!count)
 			return 0;
-		code = nft_commit(ambassador->nft, changes, count, mode, report);
+		code = commit(ambassador, changes, count, report);
 	}
 	if (code == 0)
 		round->sums.messages += report->messages;
@@ -334,6 +344,7 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 	member->next = (struct link_plan){0};
 	link_endpoints_settled(link);
 	link_load_follow(link);
+	link_ejections_settled(link);
 	if (!member->wanted)
 		link_free(ambassador, link);
 }
@@ -369,6 +380,10 @@ static void log_members(struct ambassador *ambassador, struct round *round)
 			if (entry.received < member->link->subscribed)
 				entry.received = member->link->subscribed;
 		}
+		/* Of what came while nuncio was away, or before the link, it is not known since when. */
+		if (entry.old && !ambassador->just_read && entry.received && round->sums.acknowledged > entry.received)
+			histogram_observe(&ambassador->options.meter->programming,
+					  (double)(round->sums.acknowledged - entry.received) / 1e9);
 		changelog_link(&entry, &round->sums);
 	}
 }

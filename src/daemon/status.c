@@ -2,6 +2,7 @@
 #include "daemon/status.h"
 
 #include <cJSON.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 #include "base/age.h"
 #include "daemon/overrides.h"
 #include "daemon/requests.h"
+#include "daemon/tour.h"
 
 struct writer {
 	FILE *out;
@@ -35,7 +37,7 @@ static void write_string(FILE *out, const char *text)
 	cJSON_Delete(item);
 }
 
-static const char *endpoint_state(enum standing standing)
+const char *status_endpoint_state(enum standing standing)
 {
 	switch (standing) {
 	case STANDING_SERVING:
@@ -123,6 +125,50 @@ static void put_serving(FILE *out, const struct link_status *status, const struc
 	put_share(out, status, detail);
 }
 
+/* "1st", "2nd", "3rd", "11th" */
+static const char *ordinal_suffix(uint32_t number)
+{
+	uint32_t last = number % 10;
+
+	if (number % 100 >= 11 && number % 100 <= 13)
+		return "th";
+	return last == 1 ? "st" : last == 2 ? "nd" : last == 3 ? "rd" : "th";
+}
+
+static void put_until(FILE *out, double seconds_left)
+{
+	time_t until = time(NULL) + (time_t)(seconds_left + 0.5);
+	char text[32];
+	struct tm tm;
+
+	strftime(text, sizeof(text), "%H:%M:%SZ", gmtime_r(&until, &tm));
+	fprintf(out, " until %s", text);
+}
+
+static void put_ejected(FILE *out, const struct link_status *status, const struct endpoint_detail *detail)
+{
+	const struct ejection *ejection = detail->ejection;
+	char cause[EJECTION_CAUSE], age[AGE_TEXT];
+
+	if (!ejection)
+		return;
+	fprintf(out, "%s; ejected", ejection_cause(ejection, &status->conf->eject, cause));
+	put_until(out, detail->ejection_left);
+	fprintf(out, " (for %s", age_text((double)(ejection->until_ms - ejection->since_ms) / 1000, age));
+	if (ejection->times > 1)
+		fprintf(out, ", the %u%s time", ejection->times, ordinal_suffix(ejection->times));
+	fputc(')', out);
+}
+
+/* Of one that serves. */
+static void put_probation(FILE *out, const struct endpoint_detail *detail)
+{
+	if (!detail->ejection || detail->ejection->state == EJECTION_NONE)
+		return;
+	fputs(detail->ejection->state == EJECTION_OUT ? ", for too few others could; ejected" : "; on probation", out);
+	put_until(out, detail->ejection_left);
+}
+
 static void put_down(FILE *out, const struct endpoint_detail *detail)
 {
 	if (detail->check.verdict == VERDICT_DOWN)
@@ -138,6 +184,7 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 	switch (status->details[index].standing) {
 	case STANDING_SERVING:
 		put_serving(out, status, &status->details[index]);
+		put_probation(out, &status->details[index]);
 		return;
 	case STANDING_STANDBY:
 		fprintf(out, "standby: endpoints of priority %u serve", best_priority(status));
@@ -154,7 +201,7 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 		put_down(out, &status->details[index]);
 		return;
 	case STANDING_EJECTED:
-		fputs("connections to it failed", out);
+		put_ejected(out, status, &status->details[index]);
 		return;
 	case STANDING_WRONG_FAMILY:
 		fputs("not of the listen address's family: NAT cannot cross from IPv4 to IPv6 or back", out);
@@ -266,6 +313,26 @@ static cJSON *describe_check(const struct check_report *check)
 	return object;
 }
 
+static cJSON *describe_ejection(const struct endpoint_detail *detail)
+{
+	static const char *const states[] = {
+		[EJECTION_NONE] = "none",
+		[EJECTION_OUT] = "ejected",
+		[EJECTION_PROBATION] = "probation",
+	};
+	static const struct ejection never;
+	const struct ejection *ejection = detail->ejection ? detail->ejection : &never;
+	cJSON *object = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(object, "state", states[ejection->state]);
+	cJSON_AddNumberToObject(object, "failures", (double)ejection->failures);
+	cJSON_AddNumberToObject(object, "ejections", (double)ejection->ejections);
+	cJSON_AddNumberToObject(object, "times", ejection->times);
+	if (ejection->state != EJECTION_NONE)
+		cJSON_AddNumberToObject(object, "left_seconds", detail->ejection_left);
+	return object;
+}
+
 static cJSON *describe_endpoint(const struct link_status *status, uint32_t index)
 {
 	cJSON *object = describe_record(&status->endpoints->items[index]);
@@ -273,10 +340,12 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 
 	if (status->details[index].override)
 		cJSON_AddNumberToObject(object, "override", status->details[index].override->weight);
-	cJSON_AddStringToObject(object, "state", endpoint_state(status->details[index].standing));
+	cJSON_AddStringToObject(object, "state", status_endpoint_state(status->details[index].standing));
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
 	if (status->details[index].checked)
 		cJSON_AddItemToObject(object, "check", describe_check(&status->details[index].check));
+	if (status->conf->eject.failures)
+		cJSON_AddItemToObject(object, "ejection", describe_ejection(&status->details[index]));
 	cJSON_AddNumberToObject(object, "slots", status->details[index].slots);
 	if (status->details[index].share != SHARE_FULL)
 		cJSON_AddNumberToObject(object, "share", (double)status->details[index].share / SHARE_FULL);
@@ -322,7 +391,7 @@ static void describe_missing(const struct link_status *status, cJSON *array)
 }
 
 /* Whatever the registry says: without endpoints in the kernel a link is empty. */
-static const char *link_state(const struct link_status *status)
+const char *status_link_state(const struct link_status *status)
 {
 	if (!status->serving)
 		return status->holding ? "holding" : "empty";
@@ -433,7 +502,7 @@ static cJSON *describe_link(const struct link_status *status)
 		cJSON_AddStringToObject(object, "check", check_name(&status->conf->check.probe, name));
 		cJSON_AddStringToObject(object, "on_all_down", on_all_down_name(status->conf->on_all_down));
 	}
-	cJSON_AddStringToObject(object, "state", link_state(status));
+	cJSON_AddStringToObject(object, "state", status_link_state(status));
 	if (reason)
 		cJSON_AddStringToObject(object, "reason", reason);
 	if (status->seen)
@@ -467,21 +536,32 @@ cJSON *status_of_link(struct ambassador *ambassador, const char *link, bool coun
 	return object;
 }
 
-static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
+static void write_ambassador_head(FILE *out, const struct ambassador *ambassador)
 {
 	const struct ambassador_conf *conf = ambassador_conf(ambassador);
 
-	fputs("{\"netns\":", writer->out);
-	write_string(writer->out, conf->netns ? conf->netns : "");
+	fputs("{\"netns\":", out);
+	write_string(out, conf->netns ? conf->netns : "");
 	if (conf->container) {
-		fputs(",\"container\":", writer->out);
-		write_string(writer->out, conf->container);
+		fputs(",\"container\":", out);
+		write_string(out, conf->container);
 	}
 	if (ambassador_error(ambassador)) {
-		fputs(",\"error\":", writer->out);
-		write_string(writer->out, ambassador_error(ambassador));
+		fputs(",\"error\":", out);
+		write_string(out, ambassador_error(ambassador));
 	}
-	fputs(",\"links\":[", writer->out);
+	if (ambassador_failures_error(ambassador)) {
+		fputs(",\"eject_error\":", out);
+		write_string(out, ambassador_failures_error(ambassador));
+	}
+	if (ambassador_failures_lost(ambassador))
+		fprintf(out, ",\"lost_failures\":%" PRIu64, ambassador_failures_lost(ambassador));
+	fputs(",\"links\":[", out);
+}
+
+static void write_ambassador(struct writer *writer, struct ambassador *ambassador, const char *link)
+{
+	write_ambassador_head(writer->out, ambassador);
 	writer->items = 0;
 	ambassador_status(ambassador, link, true, write_link, writer);
 	fputs("]}", writer->out);
@@ -518,12 +598,28 @@ static void write_docker(FILE *out, const struct realm *realm)
 	fputs("},", out);
 }
 
+static void write_head(FILE *out)
+{
+	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+}
+
+static void write_tail(FILE *out, const struct realm *realm)
+{
+	struct writer writer = {.out = out};
+
+	fputs("],", out);
+	write_docker(out, realm);
+	fputs("\"registries\":[", out);
+	catalog_registries(realm->catalog, write_registry, &writer);
+	fputs("]}", out);
+}
+
 void status_write(FILE *out, const struct realm *realm, const char *netns, const char *link)
 {
 	struct writer writer = {.out = out};
 	unsigned int written = 0;
 
-	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+	write_head(out);
 	for (size_t i = 0; i < realm->n_ambassadors; i++) {
 		if (!ambassador_is_in(realm->ambassadors[i], netns))
 			continue;
@@ -531,10 +627,69 @@ void status_write(FILE *out, const struct realm *realm, const char *netns, const
 			fputc(',', out);
 		write_ambassador(&writer, realm->ambassadors[i], link);
 	}
-	fputs("],", out);
-	write_docker(out, realm);
-	fputs("\"registries\":[", out);
-	writer.items = 0;
-	catalog_registries(realm->catalog, write_registry, &writer);
-	fputs("]}", out);
+	write_tail(out, realm);
+}
+
+/* The same on a tour */
+
+static void on_begin(void *context)
+{
+	struct status_report *report = context;
+
+	status_report_clear(report);
+	report->out = scroll_open(&report->text);
+	report->ambassadors = 0;
+	write_head(report->out);
+}
+
+static void on_enter(void *context, struct ambassador *ambassador)
+{
+	struct status_report *report = context;
+
+	if (report->ambassadors++)
+		fputc(',', report->out);
+	write_ambassador_head(report->out, ambassador);
+	report->links = 0;
+}
+
+static void on_link(void *context, const struct link_status *status)
+{
+	struct status_report *report = context;
+	struct writer writer = {.out = report->out, .items = report->links++};
+
+	write_link(&writer, status);
+}
+
+static void on_leave(void *context)
+{
+	struct status_report *report = context;
+
+	fputs("]}", report->out);
+}
+
+static void on_end(void *context)
+{
+	struct status_report *report = context;
+	struct realm realm = report->realm(report->realm_context);
+
+	write_tail(report->out, &realm);
+	fclose(report->out);
+	report->out = NULL;
+	report->done(report);
+}
+
+const struct visitor status_visitor = {
+	.begin = on_begin,
+	.enter = on_enter,
+	.link = on_link,
+	.leave = on_leave,
+	.end = on_end,
+};
+
+void status_report_clear(struct status_report *report)
+{
+	if (report->out)
+		fclose(report->out);
+	report->out = NULL;
+	scroll_clear(&report->text);
 }

@@ -202,13 +202,7 @@ static bool tell_status(struct supervision *supervision, const struct realm *rea
 
 static bool start_is_over(const struct supervision *supervision, const struct realm *realm)
 {
-	if (supervision->overdue)
-		return true;
-	for (size_t i = 0; i < realm->n_ambassadors; i++) {
-		if (!ambassador_is_ready(realm->ambassadors[i]))
-			return false;
-	}
-	return !catalog_is_waiting(realm->catalog);
+	return supervision->overdue || !realm_lacks(realm);
 }
 
 /*

@@ -24,10 +24,11 @@ int netlink_open(int family, struct mnl_socket **ret, struct error *err)
 	return 0;
 }
 
-/* Left-overs of a request that was given up must not be taken for answers of the next. */
+/* Left-overs of a request that was given up must not be taken for answers of the next. Atomic: a listing may have a
+ * thread of its own. */
 static uint32_t next_sequence(void)
 {
-	static uint32_t sequence;
+	static _Atomic uint32_t sequence;
 
 	return ++sequence;
 }
@@ -58,17 +59,32 @@ int netlink_request(struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb_
 	return 0;
 }
 
-/* Requests in one system call: an error of each fits into the socket's receive buffer. */
+/* Requests in one system call: the answers to all of them fit into the socket's receive buffer. */
 #define REQUESTS_PER_SEND 64
 
-/* Errors that are in the way to the answer with this sequence number, which ends it. */
-static int await_answer(struct mnl_socket *socket, uint32_t sequence, int ignored)
+/* Requests on their way, and who wants their answers; NULL: nobody. */
+struct exchange {
+	struct mnl_socket *socket;
+	int ignored; /* an error that is none */
+	mnl_cb_t callback;
+	void *context;
+};
+
+static int take_error(const struct exchange *exchange, const struct nlmsghdr *header)
+{
+	const struct nlmsgerr *answer = mnl_nlmsg_get_payload(header);
+
+	return answer->error == exchange->ignored ? 0 : answer->error;
+}
+
+/* What is in the way to the answer with this sequence number, which ends it. Returns the first error. */
+static int await_answer(const struct exchange *exchange, uint32_t sequence)
 {
 	_Alignas(struct nlmsghdr) char buffer[RECEIVE_BYTES];
 	int code = 0;
 
 	for (;;) {
-		int length = (int)mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+		int length = (int)mnl_socket_recvfrom(exchange->socket, buffer, sizeof(buffer));
 		const struct nlmsghdr *header = (const struct nlmsghdr *)(const void *)buffer;
 
 		if (length < 0 && errno == EINTR)
@@ -76,19 +92,20 @@ static int await_answer(struct mnl_socket *socket, uint32_t sequence, int ignore
 		if (length < 0)
 			return -errno;
 		for (; mnl_nlmsg_ok(header, length); header = mnl_nlmsg_next(header, &length)) {
-			const struct nlmsgerr *answer = mnl_nlmsg_get_payload(header);
-
-			if (header->nlmsg_type != NLMSG_ERROR)
+			if (header->nlmsg_type != NLMSG_ERROR) {
+				if (exchange->callback)
+					exchange->callback(header, exchange->context);
 				continue;
-			if (code == 0 && answer->error != ignored)
-				code = answer->error;
+			}
+			if (code == 0)
+				code = take_error(exchange, header);
 			if (header->nlmsg_seq == sequence)
 				return code;
 		}
 	}
 }
 
-int netlink_send_all(struct mnl_socket *socket, void *requests, size_t length, int ignored)
+static int exchange_all(const struct exchange *exchange, void *requests, size_t length)
 {
 	char *at = requests, *end = at + length;
 	int code = 0;
@@ -104,9 +121,25 @@ int netlink_send_all(struct mnl_socket *socket, void *requests, size_t length, i
 			at += last->nlmsg_len;
 		}
 		last->nlmsg_flags |= NLM_F_ACK;
-		if (mnl_socket_sendto(socket, first, (size_t)(at - first)) < 0)
+		if (mnl_socket_sendto(exchange->socket, first, (size_t)(at - first)) < 0)
 			return -errno;
-		code = await_answer(socket, last->nlmsg_seq, ignored);
+		code = await_answer(exchange, last->nlmsg_seq);
 	}
 	return code;
+}
+
+int netlink_send_all(struct mnl_socket *socket, void *requests, size_t length, int ignored)
+{
+	const struct exchange exchange = {.socket = socket, .ignored = ignored};
+
+	return exchange_all(&exchange, requests, length);
+}
+
+int netlink_ask_all(struct mnl_socket *socket, void *requests, size_t length, int ignored, mnl_cb_t callback,
+		    void *context)
+{
+	const struct exchange exchange = {
+		.socket = socket, .ignored = ignored, .callback = callback, .context = context};
+
+	return exchange_all(&exchange, requests, length);
 }
