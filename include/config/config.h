@@ -16,7 +16,7 @@
 #include "config/eject.h"
 #include "discovery/registry.h"
 
-enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
+enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE, BALANCE_LEASTCONN };
 enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
 enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
 
@@ -60,6 +60,7 @@ struct link_conf {
 	uint32_t loss_hold_ms;
 	struct link_check check;
 	enum on_all_down on_all_down;
+	uint32_t slow_start_ms; /* 0: off */
 	struct link_eject eject;
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
@@ -96,8 +97,8 @@ struct config_args {
 /*
  * Reads and merges everything: args, then NUNCIO_REGISTRY, NUNCIO_LINKS and NUNCIO_METRICS, then the file. Returns 0
  * and a configuration to be freed by config_free(), or a negative errno with the place, the value and what is accepted:
- * -EINVAL wrong, -ENOTSUP a key or value that a later version will have, -ENOENT and others where the file cannot be
- * read.
+ * -EINVAL wrong, -ENOTSUP a kind of registry that a later version will have, -ENOENT and others where the file cannot
+ * be read.
  *
  * Links of flags and of the environment belong, like the top-level ones of the file, to the ambassador of --netns,
  * which comes first. A link replaces the one of a lower level on its listen address. A link without a name has its

@@ -12,10 +12,9 @@
 #include "base/error.h"
 #include "config/config.h"
 
-#define KEY_LATER 1U	   /* known, but of a later version: refused by name */
-#define KEY_IN_DEFAULTS 2U /* may stand in "defaults" too */
-#define KEY_TRUTH 4U	   /* takes true and false */
-#define KEY_NUMBER 8U	   /* may be a number in the file */
+#define KEY_IN_DEFAULTS 1U /* may stand in "defaults" too */
+#define KEY_TRUTH 2U	   /* takes true and false */
+#define KEY_NUMBER 4U	   /* may be a number in the file */
 
 struct key {
 	const char *name;
@@ -66,13 +65,13 @@ extern const struct key eject_keys[]; /* eject.c */
 
 /* Which keys of a table a message is about. */
 typedef bool (*key_filter)(const struct key *key);
-bool key_is_accepted(const struct key *key); /* by this version */
+bool key_is_accepted(const struct key *key); /* all are */
 bool key_is_option(const struct key *key);   /* accepted behind LISTEN=SERVICE */
 bool key_is_default(const struct key *key);  /* accepted in "defaults" */
 
 /*
- * Finds the key that may be used here. Returns -EINVAL for an unknown or unfit one (the sentence lists the accepted
- * ones), and -ENOTSUP for one of a later version.
+ * Finds the key that may be used here. Returns -EINVAL for an unknown or unfit one; the sentence lists the accepted
+ * ones.
  */
 int key_find(const struct key *table, const char *name, key_filter filter, const struct key **ret, struct error *err);
 

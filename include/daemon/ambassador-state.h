@@ -8,6 +8,8 @@
  *   ambassador-links.c   its links: configuration, subscriptions, shards
  *   appraise.c           what is thought of its endpoints
  *   link-checks.c        which of them are checked, and what came of it
+ *   slow-start.c         which of them start slowly
+ *   link-load.c          which of them have more connections than others
  *   link-ejections.c     connections that fail, and what came of it
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
@@ -28,6 +30,7 @@
 #include "daemon/flows.h"
 #include "daemon/link-checks.h"
 #include "daemon/link-ejections.h"
+#include "daemon/link-pace.h"
 #include "daemon/meter.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
@@ -54,6 +57,8 @@ struct link {
 	bool keeping;	      /* the registry has none, and the last known ones stay */
 	struct leavers leavers;
 	struct link_checks checks;
+	struct starters starters;
+	struct link_load load;
 	struct link_ejections ejections;
 	bool redirected; /* what it has are another service's endpoints */
 	struct loss loss;
@@ -108,6 +113,9 @@ struct ambassador {
 	uv_timer_t *retry;
 	uv_timer_t *hold;	/* until the first link's time of holding is over */
 	uv_timer_t *look_again; /* flows_again */
+	uv_timer_t *step;	/* until the first endpoint that starts slowly has a larger share */
+	uv_timer_t *count;	/* connections, for balance=leastconn ... */
+	uint64_t counted;	/* ... the last time, uv_hrtime() */
 	uv_timer_t *drain;	/* until the first endpoint's drain_for is over */
 	uv_timer_t *presence;	/* is the namespace still there? */
 	uv_timer_t *settle;	/* the namespace has changed, and may go on changing */

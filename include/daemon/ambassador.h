@@ -87,6 +87,8 @@ struct endpoint_detail {
 	uint64_t bytes;			 /* of those in both directions, if the kernel counts them */
 	uint64_t refusals;		 /* refused connections that were retried, of late */
 	const struct override *override; /* what an operator said, or NULL */
+	uint16_t share;			 /* so much of its weight counts, of SHARE_FULL ... */
+	uint64_t slow_start_left_ms;	 /* ... because it came of late; 0: not for that reason */
 	bool checked;			 /* the link has it checked: */
 	struct check_report check;	 /* borrowed */
 	const struct ejection *ejection; /* borrowed; NULL: no connection to it failed, or the link does not eject */

@@ -93,6 +93,8 @@ void link_free(struct ambassador *ambassador, struct link *link)
 		plan_clear(&link->plan);
 	leavers_clear(&link->leavers);
 	link_checks_clear(link);
+	link_starters_clear(link);
+	link_load_clear(link);
 	link_ejections_clear(link);
 	free(link->error);
 	free(link);

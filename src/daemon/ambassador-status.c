@@ -93,9 +93,12 @@ static void find_standing(const struct link *link, const struct endpoints *endpo
 	struct appraisal *appraisals = link_appraise(link, weighed);
 
 	plan_standing(weighed, appraisals, link->conf, standing);
-	free(appraisals);
-	for (uint32_t i = 0; i < endpoints->count; i++)
+	for (uint32_t i = 0; i < endpoints->count; i++) {
 		details[i].standing = standing[i];
+		details[i].share = appraisals[i].share;
+		details[i].slow_start_left_ms = link_starter_left_ms(link, &endpoints->items[i].at);
+	}
+	free(appraisals);
 	endpoints_unref(weighed);
 	free(standing);
 }

@@ -151,6 +151,8 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	ambassador->hold = new_timer(ambassador);
 	ambassador->look_again = new_timer(ambassador);
 	ambassador->drain = new_timer(ambassador);
+	ambassador->step = new_timer(ambassador);
+	ambassador->count = new_timer(ambassador);
 	ambassador->presence = new_timer(ambassador);
 	if (conf->netns)
 		uv_timer_start(ambassador->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
@@ -173,6 +175,8 @@ void ambassador_free(struct ambassador *ambassador)
 		ambassador->presence,
 		ambassador->settle,
 		ambassador->patrol,
+		ambassador->step,
+		ambassador->count,
 		ambassador->failure_watch.pause,
 		ambassador->failure_watch.look,
 		ambassador->failure_watch.tend,

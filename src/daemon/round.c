@@ -330,6 +330,8 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 		return;
 	}
 	text_replace(&link->error, NULL);
+	if (member->wanted)
+		link_starters_note(link, &member->next);
 	if (link->installed) {
 		if (!member->wanted)
 			shards_of(ambassador, &link->plan.listen)->used[link->plan.shard]--;
@@ -341,6 +343,7 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 	link->plan = member->next;
 	member->next = (struct link_plan){0};
 	link_endpoints_settled(link);
+	link_load_follow(link);
 	link_ejections_settled(link);
 	if (!member->wanted)
 		link_free(ambassador, link);

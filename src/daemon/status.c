@@ -95,22 +95,34 @@ static void put_failing_checks(FILE *out, const struct check_report *check)
 		fprintf(out, "; good again: %s (%u of %u)", check->doubt, check->against, check->needed);
 }
 
+/* Why it gets another part of the connections than its weight says. */
+static void put_share(FILE *out, const struct link_status *status, const struct endpoint_detail *detail)
+{
+	unsigned int percent = (detail->share * 100u + SHARE_FULL / 2) / SHARE_FULL;
+
+	if (detail->slow_start_left_ms)
+		fprintf(out, "; slow start: %u %% of its weight, all of it in %llu s", percent,
+			(unsigned long long)(detail->slow_start_left_ms + 999) / 1000);
+	if (status->conf->balance == BALANCE_LEASTCONN && detail->slots)
+		fprintf(out, "; leastconn: %u of %u slots, %llu live", detail->slots, status->slots,
+			(unsigned long long)detail->live);
+}
+
 /* One that serves, with what its checks have to say against that. */
-static void put_serving(FILE *out, const struct endpoint_detail *detail)
+static void put_serving(FILE *out, const struct link_status *status, const struct endpoint_detail *detail)
 {
 	const struct check_report *check = &detail->check;
 
 	fputs("serving", out);
-	if (!detail->checked)
-		return;
-	if (check->verdict == VERDICT_DOWN) {
+	if (detail->checked && check->verdict == VERDICT_DOWN) {
 		fputs(", for no endpoint is well; ", out);
 		put_failing_checks(out, check);
-	} else if (check->doubt) {
+	} else if (detail->checked && check->doubt) {
 		fprintf(out, "; its last check failed: %s (%u of %u)", check->doubt, check->against, check->needed);
-	} else if (check->verdict == VERDICT_UNKNOWN) {
+	} else if (detail->checked && check->verdict == VERDICT_UNKNOWN) {
 		fprintf(out, "; %s", check->reason);
 	}
+	put_share(out, status, detail);
 }
 
 /* "1st", "2nd", "3rd", "11th" */
@@ -171,7 +183,7 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 
 	switch (status->details[index].standing) {
 	case STANDING_SERVING:
-		put_serving(out, &status->details[index]);
+		put_serving(out, status, &status->details[index]);
 		put_probation(out, &status->details[index]);
 		return;
 	case STANDING_STANDBY:
@@ -335,6 +347,8 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	if (status->conf->eject.failures)
 		cJSON_AddItemToObject(object, "ejection", describe_ejection(&status->details[index]));
 	cJSON_AddNumberToObject(object, "slots", status->details[index].slots);
+	if (status->details[index].share != SHARE_FULL)
+		cJSON_AddNumberToObject(object, "share", (double)status->details[index].share / SHARE_FULL);
 	cJSON_AddNumberToObject(object, "connections", (double)status->details[index].connections);
 	cJSON_AddNumberToObject(object, "retried", (double)status->details[index].refusals);
 	if (status->live_known)

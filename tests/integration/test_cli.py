@@ -57,8 +57,6 @@ BAD_LINKS = {
     "option": (["--link", "80=web,frobnicate=1"], r"frobnicate.*balance"),
     "value": (["--link", "80=web,balance=best"], r"best.*roundrobin"),
     "name": (["--link", "80=web,name=a b"], r"a b.*A-Z"),
-    "later-balance": (["--link", "80=web,balance=leastconn"], r"leastconn.*not.*(yet|supported)"),
-    "later-key": (["--link", "80=web,check=tcp"], r"check.*not.*(yet|supported)"),
     "any-address": (["--link", "0.0.0.0:80=web"], r"0\.0\.0\.0"),
     "multicast": (["--link", "224.0.0.1:80=web"], r"224\.0\.0\.1"),
 }

@@ -525,7 +525,7 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,name=a/b", "name: 'a/b' is not accepted: expected 1 to 64 of A-Z a-z 0-9 . _ -");
 	refuse_link(-EINVAL, "80=web,name=", "name: '' is not accepted");
 	refuse_link(-EINVAL, "80=web,balance=fast", "balance: 'fast' is not accepted: expected roundrobin, random");
-	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "balance: 'leastconn' is not yet supported by this version");
+	refuse_link(-EINVAL, "80=web,slow_start=0s", "slow_start: '0s' is not accepted: expected off, a number with");
 	refuse_link(-EINVAL, "80=web,masquerade=no", "masquerade: 'no' is not accepted: expected auto, always, never");
 	refuse_link(-EINVAL, "80=web,check=icmp",
 		    "check: 'icmp' is not accepted: expected off, tcp, http:/PATH, or an");
@@ -540,29 +540,20 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,registry=docker:///s?n", "--link 80=web,registry=docker:///s?n: registry: ");
 }
 
-static void later_keys_are_refused_by_name(void **state)
-{
-	static const char *const keys[] = {
-		"slow_start",
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		char *link = xasprintf("{'links': [{'listen': '80', 'service': 'web', '%s': {}}]}", keys[i]);
-		char *defaults = xasprintf("{'defaults': {'%s': 1}}", keys[i]);
-		char *text = xasprintf("'%s' is not yet supported by this version", keys[i]);
-
-		refuse_file(-ENOTSUP, link, text);
-		refuse_file(-ENOTSUP, defaults, text);
-		free(link);
-		free(defaults);
-		free(text);
-	}
-}
-
 static const struct link_conf *first_link(const struct config *config)
 {
 	return &config->ambassadors[0].links[0];
+}
+
+static void shares_may_change_with_time(void **state)
+{
+	struct config *config =
+		load_good(&(struct said){.registry = "file:x", .links = {"80=web,balance=leastconn,slow_start=30s"}});
+
+	(void)state;
+	assert_int_equal(first_link(config)->balance, BALANCE_LEASTCONN);
+	assert_int_equal(first_link(config)->slow_start_ms, 30000);
+	config_free(config);
 }
 
 static void a_check_is_a_word_or_an_object(void **state)
@@ -768,8 +759,6 @@ static void wrong_shapes_have_their_path(void **state)
 		    "nuncio.json: links[0]: the key 'listen' is there twice");
 	refuse_file(-EINVAL, "{'links': [{'listen': '80', 'service': 'web', 'balance': null}]}",
 		    "nuncio.json: links[0].balance: null is not accepted: expected a string: roundrobin, random");
-	refuse_file(-ENOTSUP, "{'links': [{'listen': '80', 'service': 'web', 'balance': 'leastconn'}]}",
-		    "nuncio.json: links[0].balance: 'leastconn' is not yet supported");
 	refuse_file(-EINVAL, "{'defaults': []}", "nuncio.json: defaults: [] is not accepted: expected an object");
 	refuse_file(-EINVAL, "{'defaults': {'listen': '80'}}",
 		    "nuncio.json: defaults: 'listen' cannot stand here: accepted are balance, masquerade");
@@ -1131,8 +1120,8 @@ static void keys_are_printed(void **state)
 	fclose(stdout);
 	stdout = terminal;
 	assert_non_null(strstr(text, "  name         1 to 64 of"));
-	assert_non_null(strstr(text, "roundrobin, random, source (roundrobin)  "));
-	assert_non_null(strstr(text, "(later) a new endpoint"));
+	assert_non_null(strstr(text, "roundrobin, random, source, leastconn (roundrobin)  "));
+	assert_non_null(strstr(text, "(off)  "));
 	assert_non_null(strstr(text, "Keys of \"check\" as an object:\n  type           tcp, http "));
 	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
 		assert_true(strchr(line, '\n') - line <= 120);
@@ -1233,7 +1222,7 @@ int main(void)
 		cmocka_unit_test(what_becomes_of_connections_of_a_removed_endpoint),
 		cmocka_unit_test(when_a_loss_is_held),
 		cmocka_unit_test(link_strings_are_refused),
-		cmocka_unit_test(later_keys_are_refused_by_name),
+		cmocka_unit_test(shares_may_change_with_time),
 		cmocka_unit_test(a_check_is_a_word_or_an_object),
 		cmocka_unit_test(eject_is_a_word_or_an_object),
 		cmocka_unit_test(eject_begins_with_the_defaults),
