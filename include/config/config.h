@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/error.h"
 #include "config/check.h"
+#include "config/eject.h"
 #include "discovery/registry.h"
 
 enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
@@ -59,6 +60,7 @@ struct link_conf {
 	uint32_t loss_hold_ms;
 	struct link_check check;
 	enum on_all_down on_all_down;
+	struct link_eject eject;
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 

@@ -8,6 +8,7 @@
  *   ambassador-links.c   its links: configuration, subscriptions, shards
  *   appraise.c           what is thought of its endpoints
  *   link-checks.c        which of them are checked, and what came of it
+ *   link-ejections.c     connections that fail, and what came of it
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
@@ -26,6 +27,7 @@
 #include "daemon/draining.h"
 #include "daemon/flows.h"
 #include "daemon/link-checks.h"
+#include "daemon/link-ejections.h"
 #include "daemon/meter.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
@@ -52,6 +54,7 @@ struct link {
 	bool keeping;	      /* the registry has none, and the last known ones stay */
 	struct leavers leavers;
 	struct link_checks checks;
+	struct link_ejections ejections;
 	bool redirected; /* what it has are another service's endpoints */
 	struct loss loss;
 	char *error; /* why the kernel does not have the last change */
@@ -81,6 +84,8 @@ struct ambassador {
 	struct conntrack *conntrack;
 	struct checker *checker; /* NULL until a link has its endpoints checked */
 	struct verdict_lines verdict_lines;
+	bool ejects; /* some link does, so the rules that it takes are there */
+	struct failure_watch failure_watch;
 	struct sockdiag *sockdiag; /* NULL until it is needed, see ambassador_sockdiag() */
 	struct link *links;	   /* by listen */
 	struct link *dirty;	   /* those whose plan may differ from what the kernel holds */

@@ -301,7 +301,8 @@ const struct key link_keys[] = {
 	{"loss_hold", DURATION_FORM, "30s", "how long they stay; 0s: not at all", KEY_IN_DEFAULTS, set_loss_hold},
 	{"check", CHECK_FORM, "off", "endpoints that do not answer get no connections", KEY_IN_DEFAULTS,
 	 check_set_word},
-	{"eject", "an object", "off", "passive: refused or unanswered connections seen", KEY_LATER, NULL},
+	{"eject", EJECT_FORM, "off", "whose connections fail gets none for a while (true: 5/10s)",
+	 KEY_IN_DEFAULTS | KEY_TRUTH, eject_set_word},
 	{"on_all_down", "serve, empty", "serve", "no endpoint is well: use all of them, or none", KEY_IN_DEFAULTS,
 	 set_on_all_down},
 	{"slow_start", "duration", "off", "a new endpoint's share grows during it", KEY_LATER, NULL},
@@ -310,6 +311,7 @@ const struct key link_keys[] = {
 
 static const struct key_object objects[] = {
 	{"check", check_keys, check_begin_object, check_end_object},
+	{"eject", eject_keys, eject_begin_object, eject_end_object},
 };
 
 const struct key_object *key_object_find(const struct key *key)

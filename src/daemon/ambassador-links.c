@@ -93,6 +93,7 @@ void link_free(struct ambassador *ambassador, struct link *link)
 		plan_clear(&link->plan);
 	leavers_clear(&link->leavers);
 	link_checks_clear(link);
+	link_ejections_clear(link);
 	free(link->error);
 	free(link);
 }
@@ -182,6 +183,7 @@ int ambassador_configure(struct ambassador *ambassador, const struct ambassador_
 			code = fail(err, one, "%s: %s", conf->links[i].origin, reason.text);
 	}
 	remove_unconfigured(ambassador);
+	ambassador_eject_configured(ambassador);
 	ambassador->footprint_dirty = true;
 	return code;
 }

@@ -55,6 +55,7 @@ static void close_sockets(struct ambassador *ambassador)
 {
 	if (ambassador->checker)
 		checker_pause(ambassador->checker);
+	ambassador_unwatch_failures(ambassador);
 	if (ambassador->watch)
 		uv_close((uv_handle_t *)ambassador->watch, on_handle_closed);
 	if (ambassador->table_watch)
@@ -132,6 +133,7 @@ static void on_patrol(uv_timer_t *timer)
 
 	ambassador->footprint_dirty |= ambassador->nft && ambassador->footprint.n_interfaces;
 	link_checks_patrol(ambassador);
+	link_ejections_patrol(ambassador);
 }
 
 struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
@@ -153,6 +155,9 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	if (conf->netns)
 		uv_timer_start(ambassador->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
 	ambassador->settle = new_timer(ambassador);
+	ambassador->failure_watch.pause = new_timer(ambassador);
+	ambassador->failure_watch.look = new_timer(ambassador);
+	ambassador->failure_watch.tend = new_timer(ambassador);
 	ambassador->patrol = new_timer(ambassador);
 	uv_timer_start(ambassador->patrol, on_patrol, PATROL_MS, PATROL_MS);
 	return ambassador;
@@ -161,8 +166,16 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 void ambassador_free(struct ambassador *ambassador)
 {
 	uv_timer_t *const timers[] = {
-		ambassador->retry,    ambassador->hold,	  ambassador->look_again, ambassador->drain,
-		ambassador->presence, ambassador->settle, ambassador->patrol,
+		ambassador->retry,
+		ambassador->hold,
+		ambassador->look_again,
+		ambassador->drain,
+		ambassador->presence,
+		ambassador->settle,
+		ambassador->patrol,
+		ambassador->failure_watch.pause,
+		ambassador->failure_watch.look,
+		ambassador->failure_watch.tend,
 	};
 
 	while (ambassador->links)
@@ -180,6 +193,7 @@ void ambassador_free(struct ambassador *ambassador)
 	free(ambassador->error);
 	free(ambassador->footprint_error);
 	free(ambassador->flows_error);
+	free(ambassador->failure_watch.error);
 	free(ambassador);
 }
 

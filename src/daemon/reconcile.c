@@ -139,7 +139,7 @@ static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
 
 static void compile_everything(struct ambassador *ambassador, struct round *round)
 {
-	compile_base(&round->want);
+	compile_base(ambassador->ejects, &round->want);
 	compile_namespace(&round->footprint, &round->want);
 	for (size_t family = 0; family < ARRAY_SIZE(ambassador->shards); family++) {
 		for (size_t i = 0; i < ambassador->shards[family].count; i++) {
@@ -225,7 +225,7 @@ static void note_success(struct ambassador *ambassador)
 
 static bool has_work(const struct ambassador *ambassador)
 {
-	return ambassador->resync || ambassador->dirty || ambassador->footprint_dirty;
+	return ambassador->resync || ambassador->dirty || ambassador->footprint_dirty || ambassador->failure_watch.due;
 }
 
 static int bring_up_to_date(struct ambassador *ambassador, struct changelog_sums *sums, struct error *err)
@@ -280,6 +280,7 @@ void ambassador_reconcile(struct ambassador *ambassador)
 		return;
 	}
 	note_success(ambassador);
+	ambassador_watch_failures(ambassador);
 	ambassador_watch_table(ambassador);
 	if (!ambassador->announced_ready && !ambassador->options.dry_run) {
 		struct ambassador_totals totals = ambassador_count(ambassador);

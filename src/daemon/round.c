@@ -341,6 +341,7 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 	link->plan = member->next;
 	member->next = (struct link_plan){0};
 	link_endpoints_settled(link);
+	link_ejections_settled(link);
 	if (!member->wanted)
 		link_free(ambassador, link);
 }

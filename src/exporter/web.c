@@ -57,13 +57,16 @@ static unsigned int count_connections(const struct web *web)
 	return MHD_get_daemon_info(web->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
 }
 
+/*
+ * At CONNECTIONS_MAX libmicrohttpd takes the listening socket out of its epoll set, and looks whether there is room
+ * again at the beginning of a run only: after one in which connections ended there has to be another one.
+ */
 static void run(struct web *web)
 {
 	unsigned int before = count_connections(web);
 	MHD_UNSIGNED_LONG_LONG timeout;
 
 	MHD_run(web->daemon);
-	/* Where there were as many as there may be, libmicrohttpd looks for others again with its next run only. */
 	if (count_connections(web) < before)
 		uv_timer_start(&web->timer, on_timer, 0, 0);
 	else if (MHD_get_timeout(web->daemon, &timeout) == MHD_YES)
