@@ -12,7 +12,7 @@ PYTEST ?= /usr/bin/python3 -m pytest
 FUZZ_SECONDS ?= 30
 
 VERSION := $(shell cat VERSION)
-PKGS := libnftnl libmnl libuv libcjson libcurl libcares libcap-ng libseccomp
+PKGS := libnftnl libmnl libuv libcjson libcurl libcares libcap-ng libseccomp libmicrohttpd
 CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LDFLAGS ?= -Wl,-z,relro,-z,now
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -24,7 +24,7 @@ ALL_CFLAGS := $(BASE_CFLAGS) -DNUNCIO_VERSION='"$(VERSION)"' -Iinclude \
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
 SRC := $(sort $(wildcard src/*/*.c src/*/*/*.c))
-OBJ := $(SRC:src/%.c=$(BUILD)/%.o)
+OBJ := $(SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/exporter/page.o
 # Everything but main(), for the unit tests.
 LIB := $(filter-out $(BUILD)/cli/main.o,$(OBJ))
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -75,6 +75,13 @@ $(BUILD)/nuncio: $(OBJ)
 $(BUILD)/%.o: src/%.c $(BUILD)/flags | need
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/exporter/page.c: src/exporter/page.html scripts/make-page
+	@mkdir -p $(@D)
+	scripts/make-page $< >$@
+
+$(BUILD)/exporter/page.o: $(BUILD)/exporter/page.c $(BUILD)/flags | need
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/libnuncio.a: $(LIB)
 	rm -f $@ && ar rcs $@ $^

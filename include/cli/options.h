@@ -23,15 +23,17 @@ enum command_bit {
 	COMMAND_WAIT = 1024,
 	COMMAND_ANNOUNCE = 2048,
 	COMMAND_ENV = 4096,
+	COMMAND_EVENTS = 8192,
 	COMMAND_METRICS = 16384,
 };
 
 struct options {
-	const char *file, *registry, *docker, *netns, *control, *log_format, *limit, *state, *timeout;
+	const char *file, *registry, *docker, *netns, *control, *log_format, *limit, *state, *timeout, *lines,
+		*interval, *metrics;
 	const char *service, *endpoint, *id, *weight, *ttl, *format, *check, *check_interval, *drain; /* announce */
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;
-	bool once, cleanup_on_exit, share_table, keep_privileges, hosts, online, json, verbose, help;
+	bool once, cleanup_on_exit, share_table, keep_privileges, hosts, online, no_follow, watch, json, verbose, help;
 	const char **operands; /* what follows the options; into argv */
 	int n_operands;
 };

@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/error.h"
 #include "config/check.h"
+#include "config/eject.h"
 #include "discovery/registry.h"
 
 enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
@@ -59,6 +60,7 @@ struct link_conf {
 	uint32_t loss_hold_ms;
 	struct link_check check;
 	enum on_all_down on_all_down;
+	struct link_eject eject;
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 
@@ -76,6 +78,7 @@ struct config {
 	struct ambassador_conf *ambassadors;
 	size_t n_ambassadors;
 	const char *docker;		/* URI of the engine whose containers' labels are followed; NULL = none */
+	const char *metrics;		/* ADDR:PORT where they are shown; NULL = nowhere */
 	const struct config_base *base; /* what links of labels start from, for config_read_labels() */
 };
 
@@ -85,13 +88,14 @@ struct config_args {
 	const char *registry;	  /* --registry: a URI or a name in the file's registries; or NULL */
 	const char *netns;	  /* --netns, or NULL */
 	const char *docker;	  /* --docker: as DOCKER_HOST, "" = the default; or NULL */
+	const char *metrics;	  /* --metrics, or NULL */
 	const char *const *links; /* --link, in order */
 	size_t n_links;
 };
 
 /*
- * Reads and merges everything: args, then NUNCIO_REGISTRY and NUNCIO_LINKS, then the file. Returns 0 and a
- * configuration to be freed by config_free(), or a negative errno with the place, the value and what is accepted:
+ * Reads and merges everything: args, then NUNCIO_REGISTRY, NUNCIO_LINKS and NUNCIO_METRICS, then the file. Returns 0
+ * and a configuration to be freed by config_free(), or a negative errno with the place, the value and what is accepted:
  * -EINVAL wrong, -ENOTSUP a key or value that a later version will have, -ENOENT and others where the file cannot be
  * read.
  *

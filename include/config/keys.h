@@ -41,6 +41,7 @@ const struct key_object *key_object_find(const struct key *key); /* NULL: it tak
 #define REGISTRY_FORM URI_FORM ", or a name in \"registries\""
 #define REGISTRIES_FORM "an object of NAME: {\"uri\": URI, ...}"
 #define DOCKER_FORM "true, or a socket's path"
+#define METRICS_FORM "ADDR:PORT, such as 127.0.0.1:9977 or [::]:9977"
 #define NETNS_FORM "a name under /run/netns, a path, or pid:N"
 #define DEFAULTS_FORM "an object of link keys"
 #define LINKS_FORM "a list of {\"listen\": LISTEN, \"service\": NAME, ...}"
@@ -49,6 +50,7 @@ const struct key_object *key_object_find(const struct key *key); /* NULL: it tak
 #define AFFINITY_FORM "off or a number with s, m or h"
 #define RETRY_FORM "true, false or a number with s"
 #define CHECK_FORM "off, tcp, http:/PATH, or an object"
+#define EJECT_FORM "off, true, COUNT/TIME, or an object"
 #define NAME_FORM "1 to 64 of A-Z a-z 0-9 . _ -"
 
 /* For values in messages: cut, so that the sentence behind it stays whole. */
@@ -60,6 +62,7 @@ extern const struct key registry_keys[];
 extern const struct key ambassador_keys[];
 extern const struct key link_keys[];
 extern const struct key check_keys[]; /* check.c */
+extern const struct key eject_keys[]; /* eject.c */
 
 /* Which keys of a table a message is about. */
 typedef bool (*key_filter)(const struct key *key);
@@ -77,6 +80,11 @@ int key_find(const struct key *table, const char *name, key_filter filter, const
 int check_set_word(const struct key *key, struct link_conf *link, char *text, struct error *err);
 void check_begin_object(struct link_conf *link);
 int check_end_object(const struct link_conf *link, struct error *err);
+
+/* eject.c */
+int eject_set_word(const struct key *key, struct link_conf *link, char *text, struct error *err);
+void eject_begin_object(struct link_conf *link);
+int eject_end_object(const struct link_conf *link, struct error *err);
 
 /* Could it be the name of a link? */
 bool link_name_is_valid(const char *text);

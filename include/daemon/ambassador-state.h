@@ -8,6 +8,7 @@
  *   ambassador-links.c   its links: configuration, subscriptions, shards
  *   appraise.c           what is thought of its endpoints
  *   link-checks.c        which of them are checked, and what came of it
+ *   link-ejections.c     connections that fail, and what came of it
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
@@ -20,11 +21,13 @@
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
 #define NUNCIO_DAEMON_AMBASSADOR_STATE_H
 
+#include "base/event.h"
 #include "base/hash.h"
 #include "daemon/ambassador.h"
 #include "daemon/draining.h"
 #include "daemon/flows.h"
 #include "daemon/link-checks.h"
+#include "daemon/link-ejections.h"
 #include "daemon/meter.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
@@ -42,6 +45,8 @@ struct link {
 	bool removed;	/* no longer configured: to be taken out of the kernel */
 	bool dirty;	/* in the ambassador's list of those */
 	struct link *dirty_prev, *dirty_next;
+	unsigned int causes;  /* of enum event_cause: why it is dirty ... */
+	uint64_t dirty_since; /* ... and uv_hrtime() when it became so */
 	bool configured;      /* mark of ambassador_configure() */
 	uint64_t subscribed;  /* uv_hrtime() when it was configured to lead to its service */
 	uint64_t received;    /* uv_hrtime() of the registry's event that was carried out last */
@@ -49,6 +54,7 @@ struct link {
 	bool keeping;	      /* the registry has none, and the last known ones stay */
 	struct leavers leavers;
 	struct link_checks checks;
+	struct link_ejections ejections;
 	bool redirected; /* what it has are another service's endpoints */
 	struct loss loss;
 	char *error; /* why the kernel does not have the last change */
@@ -78,6 +84,8 @@ struct ambassador {
 	struct conntrack *conntrack;
 	struct checker *checker; /* NULL until a link has its endpoints checked */
 	struct verdict_lines verdict_lines;
+	bool ejects; /* some link does, so the rules that it takes are there */
+	struct failure_watch failure_watch;
 	struct sockdiag *sockdiag; /* NULL until it is needed, see ambassador_sockdiag() */
 	struct link *links;	   /* by listen */
 	struct link *dirty;	   /* those whose plan may differ from what the kernel holds */
@@ -113,6 +121,7 @@ void ambassador_take_conf(struct ambassador *ambassador, const struct ambassador
 
 /* Links. A dirty link is one whose plan may differ from what the kernel holds. */
 void link_mark_dirty(struct link *link);
+void link_mark_changed(struct link *link, enum event_cause cause); /* the same, and says why */
 void link_mark_clean(struct link *link);
 void link_mark_all_dirty(struct ambassador *ambassador);
 struct link *link_find(struct ambassador *ambassador, const struct listen *listen);

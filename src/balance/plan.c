@@ -238,6 +238,7 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 		.balance = conf->balance,
 		.masquerade = conf->masquerade,
 		.retry_s = conf->retry_s,
+		.eject = conf->eject.failures && conf->listen.protocol == IPPROTO_TCP,
 		.affinity_s = conf->affinity_s,
 		.shard = shard,
 		.endpoints = endpoints_ref(endpoints),

@@ -34,6 +34,9 @@ static const struct command {
 	 command_status, NULL},
 	{"explain", COMMAND_EXPLAIN, " LINK", 1, "why each endpoint of a link gets the connections that it gets",
 	 command_explain, NULL},
+	{"events", COMMAND_EVENTS, " [LINK]", 1,
+	 "what changes, why, and how long it took to the kernel: the last events, and those that come", command_events,
+	 NULL},
 	{"conns", COMMAND_CONNS, " [LINK]", 1, "live connections of links, with their processes and endpoints",
 	 command_conns, NULL},
 	{"drain", COMMAND_DRAIN, " LINK ENDPOINT", 2,
@@ -56,8 +59,6 @@ static const struct command {
 	 command_announce, NULL},
 	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
 };
-
-static const char *const later_commands[] = {"events"};
 
 static void print_usage(FILE *out)
 {
@@ -123,12 +124,6 @@ static int run_command(const struct command *command, int argc, char **argv)
 
 static int refuse(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(later_commands); i++) {
-		if (strcmp(name, later_commands[i]) == 0) {
-			fprintf(stderr, "nuncio: %s is not yet supported by this version\n", name);
-			return EXIT_USAGE;
-		}
-	}
 	fprintf(stderr, "nuncio: %s: no such command\n", name);
 	print_usage(stderr);
 	return EXIT_USAGE;

@@ -36,7 +36,8 @@ static const struct option_spec {
 	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,
 	 "network namespace: a name under /run/netns, a path, or pid:N (default: the own one)"},
-	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMANDS_OF_LINKS | COMMAND_ENV,
+	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns),
+	 COMMANDS_OF_LINKS | COMMAND_ENV | COMMAND_EVENTS,
 	 "the link of this namespace, as `nuncio status` calls it ('' is nuncio's own), where several have the name"},
 	{"docker", 0, "[SOCKET]", OPTION_MAYBE, offsetof(struct options, docker), COMMAND_RUN | COMMAND_CHECK,
 	 "give containers the links of their labels, nuncio.link.LISTEN=SERVICE[,KEY=VALUE]... ($DOCKER_HOST, or "
@@ -47,7 +48,8 @@ static const struct option_spec {
 	 "file of what operators set by hand, beside it the last known endpoints; or \"none\" (default: "
 	 "/var/lib/nuncio/state.json, if it can be had)"},
 	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control),
-	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_METRICS | COMMAND_ENV | COMMANDS_OF_LINKS,
+	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_EVENTS | COMMAND_METRICS | COMMAND_ENV |
+		 COMMANDS_OF_LINKS,
 	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},
 	{"hosts", 0, NULL, OPTION_FLAG, offsetof(struct options, hosts), COMMAND_ENV,
 	 "as lines of /etc/hosts, ADDRESS NAME, instead of variables"},
@@ -63,6 +65,12 @@ static const struct option_spec {
 	 "neither drop capabilities nor refuse system calls that are not needed"},
 	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_STATUS | COMMAND_CONNS | COMMAND_EXPLAIN,
 	 "as one JSON object"},
+	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_EVENTS,
+	 "each as a JSON object on a line"},
+	{"lines", 'n', "N", OPTION_TEXT, offsetof(struct options, lines), COMMAND_EVENTS,
+	 "begin with so many of the last events (default: 20; 1000 are kept)"},
+	{"no-follow", 0, NULL, OPTION_FLAG, offsetof(struct options, no_follow), COMMAND_EVENTS,
+	 "show those that there are, and end"},
 	{"limit", 0, "N", OPTION_TEXT, offsetof(struct options, limit), COMMAND_CONNS,
 	 "show so many connections at most, and count the others (default: 1000)"},
 	{"log-format", 0, "FORMAT", OPTION_TEXT, offsetof(struct options, log_format),
@@ -86,7 +94,8 @@ static const struct option_spec {
 	 "how often it is checked (default: 2s)"},
 	{"drain", 0, "TIME", OPTION_TEXT, offsetof(struct options, drain), COMMAND_ANNOUNCE,
 	 "how long COMMAND goes on after it was withdrawn (default: 0s)"},
-	{"metrics", 0, "ADDR:PORT", OPTION_LATER, 0, COMMAND_RUN, NULL},
+	{"metrics", 0, "ADDR:PORT", OPTION_TEXT, offsetof(struct options, metrics), COMMAND_RUN | COMMAND_CHECK,
+	 "show metrics and a page over HTTP, to everybody who asks (or $NUNCIO_METRICS)"},
 	{"watch", 0, NULL, OPTION_LATER, 0, COMMAND_STATUS, NULL},
 	{"help", 'h', NULL, OPTION_FLAG, offsetof(struct options, help), ~0u, "this text"},
 };

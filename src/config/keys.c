@@ -251,6 +251,8 @@ const struct key top_keys[] = {
 	{"defaults", DEFAULTS_FORM, "none", "what links start from", 0, NULL},
 	{"links", LINKS_FORM, "none", "links in the namespace of --netns, or in the daemon's own", 0, NULL},
 	{"ambassadors", AMBASSADORS_FORM, "none", "links in other namespaces", 0, NULL},
+	{"metrics", METRICS_FORM, "none", "where metrics and the page for people are shown, to everybody who asks", 0,
+	 NULL},
 	{"docker", DOCKER_FORM, "none", "the engine whose containers get the links of their labels", 0, NULL},
 	{0},
 };
@@ -299,7 +301,8 @@ const struct key link_keys[] = {
 	{"loss_hold", DURATION_FORM, "30s", "how long they stay; 0s: not at all", KEY_IN_DEFAULTS, set_loss_hold},
 	{"check", CHECK_FORM, "off", "endpoints that do not answer get no connections", KEY_IN_DEFAULTS,
 	 check_set_word},
-	{"eject", "an object", "off", "passive: refused or unanswered connections seen", KEY_LATER, NULL},
+	{"eject", EJECT_FORM, "off", "whose connections fail gets none for a while (true: 5/10s)",
+	 KEY_IN_DEFAULTS | KEY_TRUTH, eject_set_word},
 	{"on_all_down", "serve, empty", "serve", "no endpoint is well: use all of them, or none", KEY_IN_DEFAULTS,
 	 set_on_all_down},
 	{"slow_start", "duration", "off", "a new endpoint's share grows during it", KEY_LATER, NULL},
@@ -308,6 +311,7 @@ const struct key link_keys[] = {
 
 static const struct key_object objects[] = {
 	{"check", check_keys, check_begin_object, check_end_object},
+	{"eject", eject_keys, eject_begin_object, eject_end_object},
 };
 
 const struct key_object *key_object_find(const struct key *key)

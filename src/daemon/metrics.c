@@ -348,7 +348,7 @@ static void on_end(void *context)
 	add_daemon(&metrics->exposition, &realm);
 	add_registries(&metrics->exposition, &realm);
 	add_process(&metrics->exposition);
-	exposition_end(&metrics->exposition, &metrics->texts);
+	exposition_end(&metrics->exposition, &metrics->text);
 	if (metrics->done)
 		metrics->done(metrics);
 }
@@ -363,8 +363,7 @@ const struct visitor metrics_visitor = {
 
 void metrics_clear(struct metrics *metrics)
 {
-	texts_clear(&metrics->texts);
 	if (metrics->exposition.metrics)
-		exposition_end(&metrics->exposition, &metrics->texts);
-	texts_clear(&metrics->texts);
+		exposition_end(&metrics->exposition, &metrics->text);
+	scroll_clear(&metrics->text);
 }
