@@ -115,8 +115,7 @@ static void what_is_not_ours_is_not_read(void **state)
 		"{\"version\":1,\"written\":-1,\"down\":[]}",
 		"{\"version\":1,\"written\":1,\"down\":{}}",
 		"{\"version\":1,\"written\":1,\"down\":[1]}",
-		"{\"version\":1,\"written\":1,\"down\":[{\"netns\":\"\",\"address\":\"x\",\"probe\":\"tcp\","
-		"\"reason\":\"\",\"since\":1,\"last_good\":1}]}",
+		"{\"version\":1,\"written\":1,\"down\":[{\"netns\":\"\",\"address\":\"x\",\"probe\":\"tcp\"}]}",
 	};
 	struct remembered read;
 	struct error err;
