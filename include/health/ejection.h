@@ -64,12 +64,12 @@ const struct ejection *ejections_find(const struct ejections *ejections, const s
 uint32_t ejections_allowed(const struct link_eject *conf, uint32_t candidates);
 
 /*
- * A connection to an endpoint failed. `candidates` is how many endpoints could serve, the ejected ones among them.
- * Returns its record where that ejects it, else NULL.
+ * So many connections to an endpoint failed. `candidates` is how many endpoints could serve, the ejected ones among
+ * them. Returns its record where that ejects it, else NULL.
  */
 const struct ejection *ejections_note(struct ejections *ejections, const struct link_eject *conf,
-				      const struct ip_port *at, enum failure failure, uint32_t candidates,
-				      uint64_t now_ms);
+				      const struct ip_port *at, enum failure failure, uint64_t count,
+				      uint32_t candidates, uint64_t now_ms);
 
 /*
  * Ends what is over by now. Calls back(context, ejection) for each endpoint that comes back, and returns when to look

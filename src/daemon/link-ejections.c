@@ -158,7 +158,7 @@ static void tend(struct ambassador *ambassador)
 
 /* What fails */
 
-static void note(struct link *link, const struct ip_port *at, enum failure failure)
+static void note(struct link *link, const struct ip_port *at, enum failure failure, uint64_t count)
 {
 	struct ambassador *ambassador = link->ambassador;
 	const struct ejection *ejection;
@@ -166,8 +166,8 @@ static void note(struct link *link, const struct ip_port *at, enum failure failu
 	/* What was on its way when the endpoint left the rotation says nothing new. */
 	if (!link->installed || !ejects(link) || !plan_serves(&link->plan, at))
 		return;
-	ejection = ejections_note(&link->ejections.known, &link->conf->eject, at, failure, link->ejections.candidates,
-				  uv_now(ambassador->loop));
+	ejection = ejections_note(&link->ejections.known, &link->conf->eject, at, failure, count,
+				  link->ejections.candidates, uv_now(ambassador->loop));
 	if (!ejection)
 		return;
 	log_ejection(link, ejection);
@@ -190,7 +190,7 @@ static void note_unanswered(struct ambassador *ambassador, const struct failure_
 	struct ip_port at;
 
 	if (link && nft_read_attempt(ambassador->nft, &report->client, report->sequence, &at) == 0)
-		note(link, &at, FAILURE_UNANSWERED);
+		note(link, &at, FAILURE_UNANSWERED, 1);
 }
 
 /* What refusals were counted when they were looked at the last time. */
@@ -231,8 +231,8 @@ static void on_counter(void *context, const struct listen *listen, const struct 
 	counter->count = count;
 	counter->look = watch->looks;
 	watch->changed |= more != 0;
-	for (uint64_t i = 0; link && i < more && i < link->conf->eject.failures; i++)
-		note(link, at, FAILURE_REFUSED);
+	if (link && more)
+		note(link, at, FAILURE_REFUSED, more);
 }
 
 static void drop_counters(struct failure_watch *watch, bool all)

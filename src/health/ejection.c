@@ -81,7 +81,6 @@ static void remember(struct ejection *ejection, enum failure failure, uint64_t n
 	ejection->last[ejection->newest].kind = failure;
 	if (ejection->n_last < EJECT_FAILURES_MAX)
 		ejection->n_last++;
-	ejection->failures++;
 }
 
 /* Counts what failed within the time, at most so many, and says how many of them were refused. */
@@ -124,8 +123,8 @@ static void eject(struct ejection *ejection, const struct link_eject *conf, uint
 }
 
 const struct ejection *ejections_note(struct ejections *ejections, const struct link_eject *conf,
-				      const struct ip_port *at, enum failure failure, uint32_t candidates,
-				      uint64_t now_ms)
+				      const struct ip_port *at, enum failure failure, uint64_t count,
+				      uint32_t candidates, uint64_t now_ms)
 {
 	struct ejection *ejection = obtain(ejections, at);
 	bool probation = ejection->state == EJECTION_PROBATION;
@@ -134,7 +133,9 @@ const struct ejection *ejections_note(struct ejections *ejections, const struct 
 	/* What was on its way when the endpoint was ejected says nothing new. */
 	if (ejection->state == EJECTION_OUT)
 		return NULL;
-	remember(ejection, failure, now_ms);
+	for (uint64_t i = 0; i < count && i < EJECT_FAILURES_MAX; i++)
+		remember(ejection, failure, now_ms);
+	ejection->failures += count;
 	if (!probation && count_failed(ejection, conf, now_ms, &refused) < conf->failures)
 		return NULL;
 	if (count_out(ejections) < ejections_allowed(conf, candidates)) {

@@ -44,12 +44,9 @@ static uint64_t now_ms(const struct story *story)
 static bool fails(struct story *story, unsigned int n, unsigned int times, enum failure failure)
 {
 	const struct ip_port endpoint = number(n);
-	bool ejected = false;
 
-	while (times--)
-		ejected |= ejections_note(&story->ejections, &story->conf, &endpoint, failure, story->candidates,
-					  now_ms(story)) != NULL;
-	return ejected;
+	return ejections_note(&story->ejections, &story->conf, &endpoint, failure, times, story->candidates,
+			      now_ms(story)) != NULL;
 }
 
 static void count_back(void *context, const struct ejection *ejection)
@@ -289,6 +286,9 @@ static void as_many_failures_as_can_be_asked_for(void **state)
 	assert_false(fails(&story, 1, EJECT_FAILURES_MAX - 1, FAILURE_UNANSWERED));
 	assert_true(fails(&story, 1, 1, FAILURE_UNANSWERED));
 	check_cause(&story, 1, "32 connections not answered within 10 s");
+	assert_true(fails(&story, 2, 1000000, FAILURE_REFUSED));
+	check_cause(&story, 2, "32 connections refused within 10 s");
+	assert_int_equal(story.ejections.items[1].failures, 1000000);
 	ejections_clear(&story.ejections);
 }
 
