@@ -320,6 +320,37 @@ def test_ready_when_the_registry_has_answered(lab):
     assert daemon.process.poll() is None
 
 
+@pytest.mark.lab(backends=2)
+def test_checks_and_ejections(lab):
+    lab.backends[0].serve()
+    lab.registry.write({"web": lab.endpoints()})
+    checked = {"listen": "9000", "service": "web", "check": {"type": "tcp", "interval": "200ms", "fall": 2}}
+    ejecting = {"listen": "9001", "service": "web", "name": "ejecting", "eject": "1/10s"}
+    conf = lab.path / "nuncio.json"
+    conf.write_text(json.dumps({"registry": lab.registry.uri, "metrics": ADDRESS, "links": [checked, ejecting]}))
+    lab.start("-c", conf, registry=False)
+    metrics = wait_for_metrics(
+        lab,
+        lambda metrics: metrics.get("nuncio_endpoint_state", link="web", endpoint="b2", state="down", reason="checks"),
+        "b2 to be down",
+    )
+    assert metrics.by_endpoint("nuncio_endpoint_check_up", link="web") == {"b1": 1, "b2": 0}
+    assert metrics.get("nuncio_link_all_down", link="web") == 0
+    lab.app.hammer("127.0.0.1:9001", count=40)
+    metrics = wait_for_metrics(
+        lab,
+        lambda metrics: metrics.get("nuncio_endpoint_state", link="ejecting", endpoint="b2", reason="failures"),
+        "b2 to be ejected",
+    )
+    assert metrics.get("nuncio_endpoint_ejections_total", link="ejecting", endpoint="b2") == 1
+    assert metrics.get("nuncio_endpoint_failures_total", link="ejecting", endpoint="b2") >= 1
+    assert metrics.get("nuncio_endpoint_failures_total", link="ejecting", endpoint="b1") == 0
+    assert metrics.all("nuncio_endpoint_failures_total", link="web") == {}
+    # Both down: all serve, and that shows.
+    lab.registry.write({"web": lab.endpoints(port=8081)})
+    wait_for_metrics(lab, lambda metrics: metrics.get("nuncio_link_all_down", link="web") == 1, "all to be down")
+
+
 @pytest.mark.lab(backends=1)
 def test_a_port_that_is_taken(lab):
     lab.registry.write({"web": lab.endpoints()})
