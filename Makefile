@@ -177,7 +177,7 @@ install: all doc $(UNITS)
 	install -D -m 755 $(BUILD)/nuncio $(DESTDIR)$(PREFIX)/bin/nuncio
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nuncio/README.md
 	install -D -m 644 doc/nuncio.json $(DESTDIR)$(PREFIX)/share/doc/nuncio/examples/nuncio.json
-	install -m 644 systemd/docker.conf $(DESTDIR)$(PREFIX)/share/doc/nuncio/examples/docker.conf
+	install -m 644 systemd/docker.conf doc/alerts.yml doc/grafana-dashboard.json $(DESTDIR)$(PREFIX)/share/doc/nuncio/examples/
 	for m in $(MANUALS); do install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit; done
 	for u in $(UNITS); do install -D -m 644 $$u $(DESTDIR)$(UNITDIR)/$${u##*/} || exit; done
 	install -D -m 644 systemd/nuncio.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/nuncio.conf

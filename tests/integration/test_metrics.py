@@ -320,6 +320,37 @@ def test_ready_when_the_registry_has_answered(lab):
     assert daemon.process.poll() is None
 
 
+@pytest.mark.lab(backends=2)
+def test_checks_and_ejections(lab):
+    lab.backends[0].serve()
+    lab.registry.write({"web": lab.endpoints()})
+    checked = {"listen": "9000", "service": "web", "check": {"type": "tcp", "interval": "200ms", "fall": 2}}
+    ejecting = {"listen": "9001", "service": "web", "name": "ejecting", "eject": "1/10s"}
+    conf = lab.path / "nuncio.json"
+    conf.write_text(json.dumps({"registry": lab.registry.uri, "metrics": ADDRESS, "links": [checked, ejecting]}))
+    lab.start("-c", conf, registry=False)
+    metrics = wait_for_metrics(
+        lab,
+        lambda metrics: metrics.get("nuncio_endpoint_state", link="web", endpoint="b2", state="down", reason="checks"),
+        "b2 to be down",
+    )
+    assert metrics.by_endpoint("nuncio_endpoint_check_up", link="web") == {"b1": 1, "b2": 0}
+    assert metrics.get("nuncio_link_all_down", link="web") == 0
+    lab.app.hammer("127.0.0.1:9001", count=40)
+    metrics = wait_for_metrics(
+        lab,
+        lambda metrics: metrics.get("nuncio_endpoint_state", link="ejecting", endpoint="b2", reason="failures"),
+        "b2 to be ejected",
+    )
+    assert metrics.get("nuncio_endpoint_ejections_total", link="ejecting", endpoint="b2") == 1
+    assert metrics.get("nuncio_endpoint_failures_total", link="ejecting", endpoint="b2") >= 1
+    assert metrics.get("nuncio_endpoint_failures_total", link="ejecting", endpoint="b1") == 0
+    assert metrics.all("nuncio_endpoint_failures_total", link="web") == {}
+    # Both down: all serve, and that shows.
+    lab.registry.write({"web": lab.endpoints(port=8081)})
+    wait_for_metrics(lab, lambda metrics: metrics.get("nuncio_link_all_down", link="web") == 1, "all to be down")
+
+
 @pytest.mark.lab(backends=1)
 def test_a_port_that_is_taken(lab):
     lab.registry.write({"web": lab.endpoints()})
@@ -333,3 +364,38 @@ def test_a_port_that_is_taken(lab):
     done = lab.nuncio("run", "--registry", lab.registry.uri, "--link", "9000=web", "--metrics", "9977")
     assert done.returncode == 3
     assert '--metrics: "9977" is not ADDR:PORT, such as 127.0.0.1:9977' in done.stderr
+
+
+DOC = laboratory.REPOSITORY / "doc"
+METRIC = re.compile(r"\b(?:nuncio|process)_[a-z_]+(?=[{\[) ,]|$)", re.MULTILINE)
+
+
+def known_metrics():
+    source = (laboratory.REPOSITORY / "src/daemon/metrics.c").read_text()
+    found = re.findall(r'\{"((?:nuncio|process)_[a-z_]+)", METRIC_([A-Z]+)', source)
+    histograms = [name for name, kind in found if kind == "HISTOGRAM"]
+    return {name for name, _ in found} | {f"{name}_{part}" for name in histograms for part in ("bucket", "sum", "count")}
+
+
+def dashboard_queries():
+    dashboard = json.loads((DOC / "grafana-dashboard.json").read_text())
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    assert dashboard["schemaVersion"] >= 36 and len({panel["id"] for panel in panels}) == len(panels)
+    return [target["expr"].replace("$__rate_interval", "1m") for panel in panels for target in panel["targets"]]
+
+
+def test_dashboard_and_alerts_ask_for_metrics_that_there_are():
+    for text in (*dashboard_queries(), (DOC / "alerts.yml").read_text()):
+        asked = set(METRIC.findall(text))
+        assert asked and asked <= known_metrics(), asked - known_metrics()
+
+
+def test_promtool_accepts_the_alerts_and_the_dashboard(tmp_path):
+    if not shutil.which("promtool"):
+        pytest.skip("needs the command 'promtool'")
+    rules = tmp_path / "dashboard.yml"  # JSON is YAML
+    rules.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": [
+        {"record": f"query{i}", "expr": query} for i, query in enumerate(dashboard_queries())]}]}))
+    for command in (["check", "rules", DOC / "alerts.yml", rules], ["test", "rules", DOC / "alerts-test.yml"]):
+        done = subprocess.run(["promtool", *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
