@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <uv.h>
 
@@ -24,6 +25,9 @@
 #include "daemon/state.h"
 #include "daemon/supervision.h"
 #include "daemon/verdict-keeper.h"
+
+/* File descriptors that may be needed at a time. */
+#define FILES_WANTED 65536
 
 struct daemon {
 	const struct daemon_options *options;
@@ -412,6 +416,20 @@ static void open_handles(struct daemon *daemon)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * The usual soft limit of 1024 is for programs that use select(), which we do not; checks of many endpoints in many
+ * namespaces may need more at a time. A service manager may refuse this, and has a setting of its own.
+ */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= FILES_WANTED)
+		return;
+	limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* End, in the reverse order of the start. */
 
 static void clean_up_rules(struct daemon *daemon)
@@ -455,6 +473,7 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	struct error err;
 	int code;
 
+	raise_file_limit();
 	uv_loop_init(&daemon.loop);
 	open_handles(&daemon);
 	daemon.catalog = catalog_new(&daemon.loop);

@@ -107,11 +107,11 @@ static void on_changed(void *context, const struct check_watcher *watcher, enum 
 		    before == VERDICT_DOWN ? before_since : 0);
 }
 
-static bool on_remembered(void *context, const struct ip_port *at, const char *method, struct check_report *ret)
+static bool on_remembered(void *context, const struct ip_port *at, const char *probe, struct check_report *ret)
 {
 	const struct ambassador *ambassador = context;
 
-	return verdict_keeper_find(ambassador->options.verdicts, ambassador->netns, at, method, ret);
+	return verdict_keeper_find(ambassador->options.verdicts, ambassador->netns, at, probe, ret);
 }
 
 static const struct check_watcher *find_watcher(const struct link *link, const struct ip_port *at)

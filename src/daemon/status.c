@@ -600,7 +600,11 @@ static void write_docker(FILE *out, const struct realm *realm)
 
 static void write_head(FILE *out)
 {
-	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	fprintf(out, "{\"version\":\"" NUNCIO_VERSION "\",\"time\":%lld.%03ld,\"ambassadors\":[", (long long)now.tv_sec,
+		now.tv_nsec / 1000000);
 }
 
 static void write_tail(FILE *out, const struct realm *realm)

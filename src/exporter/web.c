@@ -52,12 +52,24 @@ struct web_body {
 
 static void on_timer(uv_timer_t *timer);
 
+static unsigned int count_connections(const struct web *web)
+{
+	return MHD_get_daemon_info(web->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+}
+
+/*
+ * At CONNECTIONS_MAX libmicrohttpd takes the listening socket out of its epoll set, and looks whether there is room
+ * again at the beginning of a run only: after one in which connections ended there has to be another one.
+ */
 static void run(struct web *web)
 {
+	unsigned int before = count_connections(web);
 	MHD_UNSIGNED_LONG_LONG timeout;
 
 	MHD_run(web->daemon);
-	if (MHD_get_timeout(web->daemon, &timeout) == MHD_YES)
+	if (count_connections(web) < before)
+		uv_timer_start(&web->timer, on_timer, 0, 0);
+	else if (MHD_get_timeout(web->daemon, &timeout) == MHD_YES)
 		uv_timer_start(&web->timer, on_timer, timeout, 0);
 	else
 		uv_timer_stop(&web->timer);
@@ -228,7 +240,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 		if (reads)
 			return MHD_YES;
 	}
-	*size = 0;
+	if (*size) { /* what a reader sends along is of no interest */
+		*size = 0;
+		return MHD_YES;
+	}
 	if (!reads && !request->body)
 		web_answer(request, MHD_HTTP_METHOD_NOT_ALLOWED, NULL);
 	if (!request->seen && !request->body) {

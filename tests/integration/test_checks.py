@@ -243,9 +243,14 @@ def test_what_is_down_stays_down_over_a_restart(lab, how):
     assert again["check"]["reason"] == "refused"
     wait_until(lambda: daemon.endpoints("web")["b3"]["check"].get("doubt") == "connected", 10)
     assert "good again: connected" in daemon.ask("explain", "web")
-    # Another check knows nothing of it.
-    daemon.stop()
-    daemon = start(lab, {**TCP, "rise": 99})
+    # The same check at another pace goes on with it, also where it is read anew; one of another port knows nothing.
+    config = lab.path / "nuncio.json"
+    config.write_text(config.read_text().replace('"rise": 100', '"rise": 99'))
+    daemon.kill(signal.SIGHUP)
+    wait_until(lambda: daemon.endpoints("web")["b3"]["check"].get("needed") == 99, 10)
+    assert verdicts(daemon) == {"b1": "up", "b2": "up", "b3": "down"}
+    config.write_text(config.read_text().replace('"rise": 99', '"rise": 99, "port": 8080'))
+    daemon.kill(signal.SIGHUP)
     wait_for_states(daemon, b1="up", b2="up", b3="up")
 
 

@@ -79,7 +79,7 @@ static void what_was_down_is_remembered(void **state)
 		remembered_add(&written, &(struct remembered_target){
 						 .netns = i % 2 ? "app" : "",
 						 .at = at(addresses[i]),
-						 .method = "http:/\"x\"",
+						 .probe = "http:/\"x\"",
 						 .reason = "HTTP 503",
 						 .since = 1790000000000 + (int64_t)i,
 						 .last_good = (int64_t)i,
@@ -115,7 +115,7 @@ static void what_is_not_ours_is_not_read(void **state)
 		"{\"version\":1,\"written\":-1,\"down\":[]}",
 		"{\"version\":1,\"written\":1,\"down\":{}}",
 		"{\"version\":1,\"written\":1,\"down\":[1]}",
-		"{\"version\":1,\"written\":1,\"down\":[{\"netns\":\"\",\"address\":\"x\",\"method\":\"tcp\","
+		"{\"version\":1,\"written\":1,\"down\":[{\"netns\":\"\",\"address\":\"x\",\"probe\":\"tcp\","
 		"\"reason\":\"\",\"since\":1,\"last_good\":1}]}",
 	};
 	struct remembered read;
