@@ -39,8 +39,7 @@ struct options {
 };
 
 /*
- * Reads argv (whose first word is the command's name) for one command. Returns 0, or -EINVAL with a sentence;
- * -ENOTSUP for an option that a later version will have.
+ * Reads argv (whose first word is the command's name) for one command. Returns 0, or -EINVAL with a sentence.
  */
 int options_parse(int argc, char **argv, enum command_bit command, struct options *ret, struct error *err);
 void options_clear(struct options *options);

@@ -13,6 +13,7 @@
  *   {"command":"events", "count"?, "follow"?, "link"?, "netns"?}  {"events": [...]}, the last ones, of journal.h; with
  *                       "follow": true those that come from then on as well, each as an object on a line of its own
  *   {"command":"metrics"}                                        -> {"text": Prometheus' format, daemon/metrics.h}
+ *   {"command":"names", "link"?}                                 {"names": [...]}, of all links, or of its endpoints
  *
  * An answer with "error" alone says why nothing was done; with "usage": true it is the request's own fault.
  */

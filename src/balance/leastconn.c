@@ -17,6 +17,9 @@
 #define STEP_LEAST 0.01
 #define STEP_PART 0.1
 
+/* Counted seldom, they come near in so many steps at least: what was counted is old then. */
+#define LEAST_STEPS 3
+
 /* The level is searched for in so many halvings. */
 #define LEVEL_STEPS 40
 
@@ -69,33 +72,33 @@ static bool all_near(const struct load *each, uint32_t n, const struct sums *sum
 	return true;
 }
 
-static double wanted(const struct load *load, double level)
+static double wanted(const struct load *load, double level, double horizon)
 {
-	double rate = load->ends + (level * load->weight - (double)load->live) / LEASTCONN_HORIZON_S;
+	double rate = load->ends + (level * load->weight - (double)load->live) / horizon;
 
 	return load->weight && rate > 0 ? rate : 0;
 }
 
-static double sum_wanted(const struct load *each, uint32_t n, double level)
+static double sum_wanted(const struct load *each, uint32_t n, double level, double horizon)
 {
 	double sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += wanted(&each[i], level);
+		sum += wanted(&each[i], level, horizon);
 	return sum;
 }
 
 /* The level of live connections per weight at which the endpoints want what arrives. */
-static double find_level(const struct load *each, uint32_t n, double arrivals)
+static double find_level(const struct load *each, uint32_t n, double arrivals, double horizon)
 {
-	double low = 0, high = arrivals * LEASTCONN_HORIZON_S + 1;
+	double low = 0, high = arrivals * horizon + 1;
 
 	for (uint32_t i = 0; i < n; i++)
 		high += (double)each[i].live;
 	for (int i = 0; i < LEVEL_STEPS; i++) {
 		double middle = (low + high) / 2;
 
-		if (sum_wanted(each, n, middle) < arrivals)
+		if (sum_wanted(each, n, middle, horizon) < arrivals)
 			low = middle;
 		else
 			high = middle;
@@ -104,17 +107,17 @@ static double find_level(const struct load *each, uint32_t n, double arrivals)
 }
 
 /* Shares of what is wanted: the largest per weight is whole. */
-static void share_out(const struct load *each, uint32_t n, double level, uint16_t *ret_shares)
+static void share_out(const struct load *each, uint32_t n, double level, double horizon, uint16_t *ret_shares)
 {
 	double most = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		if (each[i].weight)
-			most = fmax(most, wanted(&each[i], level) / each[i].weight);
+			most = fmax(most, wanted(&each[i], level, horizon) / each[i].weight);
 	for (uint32_t i = 0; i < n; i++)
-		ret_shares[i] = each[i].weight && most > 0
-					? (uint16_t)lround(wanted(&each[i], level) / each[i].weight / most * SHARE_FULL)
-					: SHARE_FULL;
+		ret_shares[i] = each[i].weight && most > 0 ? (uint16_t)lround(wanted(&each[i], level, horizon) /
+									      each[i].weight / most * SHARE_FULL)
+							   : SHARE_FULL;
 }
 
 static double part_of(const struct load *each, uint32_t n, const uint16_t *shares, uint32_t index)
@@ -166,7 +169,7 @@ static bool come_to_rest(struct loads *loads, struct load *each, uint32_t n)
 bool leastconn_step(struct loads *loads, struct load *each, uint32_t n, double seconds)
 {
 	struct sums sums = take_in(each, n, seconds);
-	double arrivals;
+	double arrivals, horizon = fmax(LEASTCONN_HORIZON_S, LEAST_STEPS * seconds);
 	uint16_t *shares;
 	bool changed;
 
@@ -181,7 +184,7 @@ bool leastconn_step(struct loads *loads, struct load *each, uint32_t n, double s
 		return false;
 	arrivals = fmax(fmax(loads->arrivals, BURST_PART * sums.live), 1);
 	shares = xcalloc(n, sizeof(*shares));
-	share_out(each, n, find_level(each, n, arrivals), shares);
+	share_out(each, n, find_level(each, n, arrivals, horizon), horizon, shares);
 	changed = is_worth_it(each, n, shares) && take_over(each, n, shares);
 	free(shares);
 	return changed;

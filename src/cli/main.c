@@ -2,11 +2,16 @@
 /* The table of commands, and the way from argv to one of them. */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/control-client.h"
 #include "config/config.h"
 #include "daemon/daemon.h"
 
@@ -78,6 +83,38 @@ static void print_tables(void)
 	config_print_key_tables();
 }
 
+/* Somebody waits for a key to do something. */
+#define NAMES_WAIT_S 1
+
+static void give_up(int number)
+{
+	(void)number;
+	_exit(EXIT_FAILED);
+}
+
+/* For completion: links, or the endpoints of one, a line each; nothing where nobody answers. */
+static int print_names(const char *control, const char *link)
+{
+	cJSON *request = answer_request("names"), *answer;
+	const cJSON *name;
+	char *line, *text = NULL;
+
+	if (link)
+		cJSON_AddStringToObject(request, "link", link);
+	line = answer_request_line(request);
+	signal(SIGALRM, give_up);
+	alarm(NAMES_WAIT_S);
+	if (control_ask(*control ? control : CONTROL_PATH, line, &text, NULL) < 0)
+		text = xstrdup("{}");
+	free(line);
+	answer = cJSON_Parse(text);
+	free(text);
+	cJSON_ArrayForEach (name, cJSON_GetObjectItemCaseSensitive(answer, "names"))
+		puts(cJSON_GetStringValue(name));
+	cJSON_Delete(answer);
+	return EXIT_GOOD;
+}
+
 static void print_help(const struct command *command)
 {
 	printf("usage: nuncio %s [OPTION]...%s\n\n%s\n\n", command->name, command->operands, command->summary);
@@ -135,6 +172,8 @@ int main(int argc, char **argv)
 		print_usage(stderr);
 		return EXIT_USAGE;
 	}
+	if (argc >= 4 && strcmp(argv[1], "help") == 0 && strcmp(argv[2], "names") == 0)
+		return print_names(argv[3], argv[4]);
 	if (argc == 3 && strcmp(argv[1], "help") == 0 && strcmp(argv[2], "tables") == 0) {
 		print_tables();
 		return EXIT_GOOD;

@@ -415,6 +415,29 @@ static size_t conns_limit(const cJSON *request)
 	return value < 0 ? 0 : value > CONNS_MAX ? CONNS_MAX : (size_t)value;
 }
 
+static void add_endpoint_names(void *context, const struct link_status *status)
+{
+	for (uint32_t i = 0; i < status->endpoints->count; i++)
+		cJSON_AddItemToArray(context, cJSON_CreateString(status->endpoints->items[i].id));
+}
+
+/* For completion: without a look at the kernel. */
+static void answer_names(const struct realm *realm, const cJSON *request, FILE *out)
+{
+	cJSON *object = cJSON_CreateObject(), *names = cJSON_AddArrayToObject(object, "names");
+	const char *link = text_of(request, "link");
+
+	for (size_t i = 0; i < realm->n_ambassadors; i++) {
+		const struct ambassador_conf *conf = ambassador_conf(realm->ambassadors[i]);
+
+		for (size_t j = 0; !link && j < conf->n_links; j++)
+			cJSON_AddItemToArray(names, cJSON_CreateString(conf->links[j].name));
+		if (link)
+			ambassador_status(realm->ambassadors[i], link, false, add_endpoint_names, names);
+	}
+	write_object(out, object);
+}
+
 static bool answer_events(const struct realm *realm, const cJSON *request, FILE *out)
 {
 	const cJSON *count = cJSON_GetObjectItemCaseSensitive(request, "count");
@@ -449,6 +472,8 @@ bool requests_answer(const struct realm *realm, const cJSON *request, FILE *out)
 		answer_wait(realm, request, out);
 	else if (command && strcmp(command, "metrics") == 0)
 		answer_metrics(realm, out);
+	else if (command && strcmp(command, "names") == 0)
+		answer_names(realm, request, out);
 	else if (command && strcmp(command, "events") == 0)
 		return answer_events(realm, request, out);
 	else
