@@ -88,7 +88,7 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def wait_for(self, expression, timeout=10):
+    def wait_for(self, expression, timeout=30):
         """Waits until it is true; what it asks for need not be there before."""
         return wait_until(
             lambda: self.evaluate(f"(() => {{ try {{ return {expression} }} catch (e) {{ return false }} }})()"), timeout,

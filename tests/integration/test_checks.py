@@ -33,15 +33,15 @@ def states(daemon, link="web"):
     return {name: endpoint["state"] for name, endpoint in daemon.endpoints(link).items()}
 
 
-def wait_for_states(daemon, timeout=10, **expected):
+def wait_for_states(daemon, timeout=30, **expected):
     wait_until(lambda: states(daemon) == expected, timeout, lambda: f"{expected}: {daemon.ask('explain', 'web')}")
 
 
-def wait_for_verdicts(daemon, timeout=10, **expected):
+def wait_for_verdicts(daemon, timeout=30, **expected):
     wait_until(lambda: verdicts(daemon) == expected, timeout, lambda: f"{expected}: {daemon.ask('explain', 'web')}")
 
 
-def wait_for_reason(daemon, name, text, timeout=10):
+def wait_for_reason(daemon, name, text, timeout=30):
     wait_until(lambda: text in daemon.endpoints("web")[name]["check"]["reason"], timeout,
                lambda: f"{text}: {daemon.ask('explain', 'web')}")
 

@@ -313,7 +313,7 @@ def test_a_namespace_that_is_made_again(web):
         subprocess.run(["ip", "netns", "add", app.name], check=True)
         bridge.ip(f"link add app type veth peer name eth0 netns {app}", "link set app master br0 up")
         app.ip("link set lo up", f"addr add {app.v4}/24 dev eth0", "link set eth0 up")
-        daemon.wait_for_log(r"\bready\b", before, timeout=10)
+        daemon.wait_for_log(r"\bready\b", before, timeout=30)
         wait_until(lambda: app.reaches("127.0.0.1:9000"), 10)
         assert "fd00:aa::1/128" in app.addresses()
 

@@ -115,7 +115,7 @@ def test_a_refusal_that_is_retried_counts_once(lab):
     assert lab.app.hammer("127.0.0.1:9000", count=10, concurrency=10, timeout=int(scaled(30000)))["failed"] == 0
     retried = daemon.endpoints("web")["b2"]["retried"]
     assert retried >= 5
-    wait_until(lambda: daemon.endpoints("web")["b2"]["ejection"]["failures"] == retried, 5, "all failures")
+    wait_until(lambda: daemon.endpoints("web")["b2"]["ejection"]["failures"] == retried, what="all failures")
     assert daemon.endpoints("web")["b1"]["ejection"]["failures"] == 0
 
 
@@ -134,7 +134,7 @@ def test_all_that_refuse_stay_but_half_and_come_back(lab):
     daemon = start(lab, eject={"failures": 1, "for": "1s"}, retry=False)
     result = lab.app.hammer("127.0.0.1:9000", count=30, rate=100)
     assert result["ok"] == 0
-    wait_until(lambda: any(e["state"] == "ejected" for e in daemon.endpoints("web").values()), 5, "one to be out")
+    wait_until(lambda: any(e["state"] == "ejected" for e in daemon.endpoints("web").values()), what="one to be out")
     for _ in range(20):
         lab.app.hammer("127.0.0.1:9000", count=10)
         assert sum(e["state"] == "ejected" for e in daemon.endpoints("web").values()) <= 1
@@ -151,13 +151,13 @@ def test_where_nobody_ejects_there_is_nothing(web):
 
     write_conf(web, eject=True)
     daemon.kill(signal.SIGHUP)
-    wait_until(lambda: is_watched(web), 5, "the socket")
+    wait_until(lambda: is_watched(web), what="the socket")
     assert f"group {GROUP}" in web.app.table()
 
     write_conf(web)
     daemon.kill(signal.SIGHUP)
-    wait_until(lambda: not is_watched(web), 5, "the socket to close")
-    wait_until(lambda: web.app.table() == plain, 5, web.app.table)
+    wait_until(lambda: not is_watched(web), what="the socket to close")
+    wait_until(lambda: web.app.table() == plain, what=web.app.table)
 
 
 @pytest.mark.parametrize("options", [[], ["--share-table"]], ids=["owned", "shared"])

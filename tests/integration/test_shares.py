@@ -52,5 +52,5 @@ def test_leastconn_follows_live_connections(lab):
     assert [e["live"] for e in daemon.endpoints("web").values()] == [30, 30]
     assert "leastconn: 64 of 128 slots, 30 live" in daemon.endpoints("web")["b1"]["reason"]
     lab.registry.write({"web": [record("b1"), record("b2"), record("b3")]})
-    wait_until(lambda: slots(daemon).get("b3", 0) > 100, timeout=10, what="the new one to get most connections")
+    wait_until(lambda: slots(daemon).get("b3", 0) > 100, timeout=30, what="the new one to get most connections")
     assert sum(slots(daemon).values()) == 128
