@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/addr.h"
 #include "base/mem.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
@@ -13,7 +14,6 @@
 #include "cli/status-text.h"
 #include "cli/terminal.h"
 #include "cli/watch.h"
-#include "base/addr.h"
 #include "daemon/daemon.h"
 
 #define INTERVAL_MS 1000
