@@ -95,7 +95,7 @@ static void on_written(uv_write_t *write, int status)
 	free(reply->text);
 	free(reply);
 	client->answering = false;
-	if (status < 0 || (client->ending && !uv_stream_get_write_queue_size(write->handle)))
+	if (status < 0 || (client->ending && !uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe)))
 		close_client(client);
 	else
 		handle_lines(client);

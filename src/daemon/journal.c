@@ -2,6 +2,7 @@
 #include "daemon/journal.h"
 
 #include <cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,7 +59,7 @@ static char *print_event(uint64_t number, const struct event *event)
 	if (event->messages)
 		cJSON_AddNumberToObject(object, "messages", (double)event->messages);
 	if (event->took_ns)
-		cJSON_AddNumberToObject(object, "latency_ms", (double)(event->took_ns / 1000) / 1e3);
+		cJSON_AddNumberToObject(object, "latency_ms", round((double)event->took_ns / 1e3) / 1e3);
 	json = cJSON_PrintUnformatted(object);
 	cJSON_Delete(object);
 	return json;
