@@ -135,14 +135,14 @@ static const char *number_text(double value, char buffer[NUMBER_TEXT])
 /* There are a million of these where there are many endpoints; printf() would take twice as long. */
 static const char *count_text(uint64_t value, char buffer[NUMBER_TEXT])
 {
-	char *at = buffer + NUMBER_TEXT - 1;
+	size_t at = NUMBER_TEXT - 1;
 
-	*at = '\0';
+	buffer[at] = '\0';
 	do {
-		*--at = (char)('0' + value % 10);
+		buffer[--at] = (char)('0' + value % 10);
 		value /= 10;
 	} while (value);
-	return at;
+	return &buffer[at];
 }
 
 void exposition_add(struct exposition *exposition, size_t metric, const struct text *labels, double value)

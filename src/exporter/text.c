@@ -41,7 +41,7 @@ void text_add_string(struct text *text, const char *string)
 /* Not malloc(), which would keep them until the last is freed, and then give all of them back at once. */
 static struct block *new_block(void)
 {
-	// cppcheck-suppress invalidFunctionArg; -1 is what belongs to MAP_ANONYMOUS
+	// cppcheck-suppress invalidFunctionArg; it is no file
 	void *block = mmap(NULL, BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (block == MAP_FAILED)
