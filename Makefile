@@ -12,7 +12,7 @@ PYTEST ?= /usr/bin/python3 -m pytest
 FUZZ_SECONDS ?= 30
 
 VERSION := $(shell cat VERSION)
-PKGS := libnftnl libmnl libuv libcjson libcurl libcares libcap-ng libseccomp
+PKGS := libnftnl libmnl libuv libcjson libcurl libcares libcap-ng libseccomp libmicrohttpd
 CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LDFLAGS ?= -Wl,-z,relro,-z,now
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -21,10 +21,10 @@ BASE_CFLAGS := -std=gnu11 $(WARNINGS) -D_GNU_SOURCE
 # -isystem: the headers of libraries are not ours to warn about.
 ALL_CFLAGS := $(BASE_CFLAGS) -DNUNCIO_VERSION='"$(VERSION)"' -Iinclude \
 	$(patsubst -I%,-isystem%,$(shell pkg-config --cflags $(PKGS) 2>/dev/null)) $(CFLAGS) $(SANITIZE)
-LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
 SRC := $(sort $(wildcard src/*/*.c src/*/*/*.c))
-OBJ := $(SRC:src/%.c=$(BUILD)/%.o)
+OBJ := $(SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/exporter/page.o
 # Everything but main(), for the unit tests.
 LIB := $(filter-out $(BUILD)/cli/main.o,$(OBJ))
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -76,6 +76,13 @@ $(BUILD)/nuncio: $(OBJ)
 $(BUILD)/%.o: src/%.c $(BUILD)/flags | need
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/exporter/page.c: src/exporter/page.html scripts/make-page
+	@mkdir -p $(@D)
+	scripts/make-page $< >$@
+
+$(BUILD)/exporter/page.o: $(BUILD)/exporter/page.c $(BUILD)/flags | need
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/libnuncio.a: $(LIB)
 	rm -f $@ && ar rcs $@ $^
@@ -178,7 +185,7 @@ install: all doc $(UNITS)
 	install -D -m 755 $(BUILD)/nuncio $(DESTDIR)$(PREFIX)/bin/nuncio
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nuncio/README.md
 	install -D -m 644 doc/nuncio.json $(DESTDIR)$(PREFIX)/share/doc/nuncio/examples/nuncio.json
-	install -m 644 systemd/docker.conf $(DESTDIR)$(PREFIX)/share/doc/nuncio/examples/docker.conf
+	install -m 644 systemd/docker.conf doc/alerts.yml doc/grafana-dashboard.json $(DESTDIR)$(PREFIX)/share/doc/nuncio/examples/
 	for m in $(MANUALS); do install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit; done
 	for u in $(UNITS); do install -D -m 644 $$u $(DESTDIR)$(UNITDIR)/$${u##*/} || exit; done
 	install -D -m 644 systemd/nuncio.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/nuncio.conf

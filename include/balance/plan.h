@@ -30,6 +30,7 @@ struct link_plan {
 	enum masquerade masquerade;
 	bool hold;	       /* without slots: keep TCP's SYNs back, so that connections wait for endpoints */
 	uint32_t retry_s;      /* 0 = no retry */
+	bool eject;	       /* failed connections are reported; TCP only */
 	uint32_t affinity_s;   /* how long an idle client keeps its endpoint; 0 = it has none */
 	uint16_t affinity_map; /* the number of the map with its clients; set by the caller of plan_next() */
 	const struct endpoints *endpoints; /* a reference */

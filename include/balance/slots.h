@@ -36,6 +36,12 @@ struct slots {
 uint32_t slots_share(const uint32_t *weights, uint32_t n, uint32_t *ret_shares);
 
 /*
+ * The same for a table of `count` slots, whatever the weights are: where they change again and again, its size stays
+ * and only the slots that change hands are sent. `count` is at least the number of those that have a weight.
+ */
+void slots_share_of(uint32_t count, const uint32_t *weights, uint32_t n, uint32_t *ret_shares);
+
+/*
  * The next table: owner i gets shares[i] slots. `previous` holds the table that is in force, its owners already
  * renumbered (SLOT_FREE = an owner that is gone). Where many slots change, or the table is small and the shares are
  * unequal, all are laid out anew, each owner's slots evenly spread. Where nothing changes, nothing is changed.

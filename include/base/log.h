@@ -28,6 +28,11 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 /* Would a message of this level be written? Saves making one that is dear. */
 bool log_enabled(enum log_level level);
 
+/* "warning"; and now, as "2026-01-02T03:04:05.678Z", with room for what a broken clock may say. */
+const char *log_level_name(enum log_level level);
+#define LOG_TIME_TEXT 64
+const char *log_time(char buffer[LOG_TIME_TEXT]);
+
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_notice(...) log_write(LOG_LEVEL_NOTICE, __VA_ARGS__)

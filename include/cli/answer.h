@@ -4,6 +4,7 @@
 #define NUNCIO_CLI_ANSWER_H
 
 #include <cJSON.h>
+#include <stdio.h>
 
 #include "cli/options.h"
 
@@ -22,7 +23,7 @@ const char *answer_text(const cJSON *object, const char *key);
 double answer_number(const cJSON *object, const char *key);
 
 /* A registry of the status object, as a line, and its error as another. */
-void answer_print_registry(const cJSON *registry, const char *indent);
+void answer_print_registry(FILE *out, const cJSON *registry, const char *indent);
 
 /* What an application sees that connects to this link, which has no endpoint that serves. */
 const char *answer_emptiness(const cJSON *link);

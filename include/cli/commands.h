@@ -10,6 +10,7 @@ int command_check(const struct options *options);
 int command_status(const struct options *options);
 int command_conns(const struct options *options);
 int command_explain(const struct options *options);
+int command_events(const struct options *options);
 int command_drain(const struct options *options);
 int command_undrain(const struct options *options);
 int command_weight(const struct options *options);

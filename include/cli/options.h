@@ -23,22 +23,23 @@ enum command_bit {
 	COMMAND_WAIT = 1024,
 	COMMAND_ANNOUNCE = 2048,
 	COMMAND_ENV = 4096,
+	COMMAND_EVENTS = 8192,
 	COMMAND_METRICS = 16384,
 };
 
 struct options {
-	const char *file, *registry, *docker, *netns, *control, *log_format, *limit, *state, *timeout;
+	const char *file, *registry, *docker, *netns, *control, *log_format, *limit, *state, *timeout, *lines,
+		*interval, *metrics;
 	const char *service, *endpoint, *id, *weight, *ttl, *format, *check, *check_interval, *drain; /* announce */
 	const char **links; /* owned array of borrowed strings */
 	size_t n_links, cap_links;
-	bool once, cleanup_on_exit, share_table, keep_privileges, hosts, online, json, verbose, help;
+	bool once, cleanup_on_exit, share_table, keep_privileges, hosts, online, no_follow, watch, json, verbose, help;
 	const char **operands; /* what follows the options; into argv */
 	int n_operands;
 };
 
 /*
- * Reads argv (whose first word is the command's name) for one command. Returns 0, or -EINVAL with a sentence;
- * -ENOTSUP for an option that a later version will have.
+ * Reads argv (whose first word is the command's name) for one command. Returns 0, or -EINVAL with a sentence.
  */
 int options_parse(int argc, char **argv, enum command_bit command, struct options *ret, struct error *err);
 void options_clear(struct options *options);

@@ -13,9 +13,10 @@
 #include "base/addr.h"
 #include "base/error.h"
 #include "config/check.h"
+#include "config/eject.h"
 #include "discovery/registry.h"
 
-enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE };
+enum balance { BALANCE_ROUNDROBIN, BALANCE_RANDOM, BALANCE_SOURCE, BALANCE_LEASTCONN };
 enum masquerade { MASQUERADE_AUTO, MASQUERADE_ALWAYS, MASQUERADE_NEVER };
 enum on_empty { ON_EMPTY_REJECT, ON_EMPTY_HOLD, ON_EMPTY_KEEP };
 
@@ -59,6 +60,8 @@ struct link_conf {
 	uint32_t loss_hold_ms;
 	struct link_check check;
 	enum on_all_down on_all_down;
+	uint32_t slow_start_ms; /* 0: off */
+	struct link_eject eject;
 	char *origin; /* where it was said: "nuncio.json: links[2]", "--link 9000=web" */
 };
 
@@ -76,6 +79,7 @@ struct config {
 	struct ambassador_conf *ambassadors;
 	size_t n_ambassadors;
 	const char *docker;		/* URI of the engine whose containers' labels are followed; NULL = none */
+	const char *metrics;		/* ADDR:PORT where they are shown; NULL = nowhere */
 	const struct config_base *base; /* what links of labels start from, for config_read_labels() */
 };
 
@@ -85,15 +89,16 @@ struct config_args {
 	const char *registry;	  /* --registry: a URI or a name in the file's registries; or NULL */
 	const char *netns;	  /* --netns, or NULL */
 	const char *docker;	  /* --docker: as DOCKER_HOST, "" = the default; or NULL */
+	const char *metrics;	  /* --metrics, or NULL */
 	const char *const *links; /* --link, in order */
 	size_t n_links;
 };
 
 /*
- * Reads and merges everything: args, then NUNCIO_REGISTRY and NUNCIO_LINKS, then the file. Returns 0 and a
- * configuration to be freed by config_free(), or a negative errno with the place, the value and what is accepted:
- * -EINVAL wrong, -ENOTSUP a key or value that a later version will have, -ENOENT and others where the file cannot be
- * read.
+ * Reads and merges everything: args, then NUNCIO_REGISTRY, NUNCIO_LINKS and NUNCIO_METRICS, then the file. Returns 0
+ * and a configuration to be freed by config_free(), or a negative errno with the place, the value and what is accepted:
+ * -EINVAL wrong, -ENOTSUP a kind of registry that a later version will have, -ENOENT and others where the file cannot
+ * be read.
  *
  * Links of flags and of the environment belong, like the top-level ones of the file, to the ambassador of --netns,
  * which comes first. A link replaces the one of a lower level on its listen address. A link without a name has its

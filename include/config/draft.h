@@ -56,6 +56,8 @@ struct draft {
 	bool says_links;	     /* the file has top-level "links", be it an empty list */
 	char *docker;		     /* the engine whose labels count, as DOCKER_HOST, "" = the default; or NULL */
 	const char *docker_origin;
+	char *metrics; /* ADDR:PORT, or NULL */
+	const char *metrics_origin;
 	struct link_conf defaults; /* what a link starts from */
 	struct registry_draft *registries;
 	size_t n_registries, registries_capacity;

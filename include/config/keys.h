@@ -12,10 +12,9 @@
 #include "base/error.h"
 #include "config/config.h"
 
-#define KEY_LATER 1U	   /* known, but of a later version: refused by name */
-#define KEY_IN_DEFAULTS 2U /* may stand in "defaults" too */
-#define KEY_TRUTH 4U	   /* takes true and false */
-#define KEY_NUMBER 8U	   /* may be a number in the file */
+#define KEY_IN_DEFAULTS 1U /* may stand in "defaults" too */
+#define KEY_TRUTH 2U	   /* takes true and false */
+#define KEY_NUMBER 4U	   /* may be a number in the file */
 
 struct key {
 	const char *name;
@@ -41,6 +40,7 @@ const struct key_object *key_object_find(const struct key *key); /* NULL: it tak
 #define REGISTRY_FORM URI_FORM ", or a name in \"registries\""
 #define REGISTRIES_FORM "an object of NAME: {\"uri\": URI, ...}"
 #define DOCKER_FORM "true, or a socket's path"
+#define METRICS_FORM "ADDR:PORT, such as 127.0.0.1:9977 or [::]:9977"
 #define NETNS_FORM "a name under /run/netns, a path, or pid:N"
 #define DEFAULTS_FORM "an object of link keys"
 #define LINKS_FORM "a list of {\"listen\": LISTEN, \"service\": NAME, ...}"
@@ -49,6 +49,7 @@ const struct key_object *key_object_find(const struct key *key); /* NULL: it tak
 #define AFFINITY_FORM "off or a number with s, m or h"
 #define RETRY_FORM "true, false or a number with s"
 #define CHECK_FORM "off, tcp, http:/PATH, or an object"
+#define EJECT_FORM "off, true, COUNT/TIME, or an object"
 #define NAME_FORM "1 to 64 of A-Z a-z 0-9 . _ -"
 
 /* For values in messages: cut, so that the sentence behind it stays whole. */
@@ -60,16 +61,17 @@ extern const struct key registry_keys[];
 extern const struct key ambassador_keys[];
 extern const struct key link_keys[];
 extern const struct key check_keys[]; /* check.c */
+extern const struct key eject_keys[]; /* eject.c */
 
 /* Which keys of a table a message is about. */
 typedef bool (*key_filter)(const struct key *key);
-bool key_is_accepted(const struct key *key); /* by this version */
+bool key_is_accepted(const struct key *key); /* all are */
 bool key_is_option(const struct key *key);   /* accepted behind LISTEN=SERVICE */
 bool key_is_default(const struct key *key);  /* accepted in "defaults" */
 
 /*
- * Finds the key that may be used here. Returns -EINVAL for an unknown or unfit one (the sentence lists the accepted
- * ones), and -ENOTSUP for one of a later version.
+ * Finds the key that may be used here. Returns -EINVAL for an unknown or unfit one; the sentence lists the accepted
+ * ones.
  */
 int key_find(const struct key *table, const char *name, key_filter filter, const struct key **ret, struct error *err);
 
@@ -77,6 +79,11 @@ int key_find(const struct key *table, const char *name, key_filter filter, const
 int check_set_word(const struct key *key, struct link_conf *link, char *text, struct error *err);
 void check_begin_object(struct link_conf *link);
 int check_end_object(const struct link_conf *link, struct error *err);
+
+/* eject.c */
+int eject_set_word(const struct key *key, struct link_conf *link, char *text, struct error *err);
+void eject_begin_object(struct link_conf *link);
+int eject_end_object(const struct link_conf *link, struct error *err);
 
 /* Could it be the name of a link? */
 bool link_name_is_valid(const char *text);

@@ -8,6 +8,9 @@
  *   ambassador-links.c   its links: configuration, subscriptions, shards
  *   appraise.c           what is thought of its endpoints
  *   link-checks.c        which of them are checked, and what came of it
+ *   slow-start.c         which of them start slowly
+ *   link-load.c          which of them have more connections than others
+ *   link-ejections.c     connections that fail, and what came of it
  *   link-endpoints.c     what an answer of the registry means for a link
  *   reconcile.c          what is to be done: adoption, the footprint, rounds of dirty links
  *   round.c              one round: plan, compile, send, settle
@@ -20,11 +23,14 @@
 #ifndef NUNCIO_DAEMON_AMBASSADOR_STATE_H
 #define NUNCIO_DAEMON_AMBASSADOR_STATE_H
 
+#include "base/event.h"
 #include "base/hash.h"
 #include "daemon/ambassador.h"
 #include "daemon/draining.h"
 #include "daemon/flows.h"
 #include "daemon/link-checks.h"
+#include "daemon/link-ejections.h"
+#include "daemon/link-pace.h"
 #include "daemon/meter.h"
 #include "daemon/reset.h"
 #include "ruleset/compile.h"
@@ -42,6 +48,8 @@ struct link {
 	bool removed;	/* no longer configured: to be taken out of the kernel */
 	bool dirty;	/* in the ambassador's list of those */
 	struct link *dirty_prev, *dirty_next;
+	unsigned int causes;  /* of enum event_cause: why it is dirty ... */
+	uint64_t dirty_since; /* ... and uv_hrtime() when it became so */
 	bool configured;      /* mark of ambassador_configure() */
 	uint64_t subscribed;  /* uv_hrtime() when it was configured to lead to its service */
 	uint64_t received;    /* uv_hrtime() of the registry's event that was carried out last */
@@ -49,6 +57,9 @@ struct link {
 	bool keeping;	      /* the registry has none, and the last known ones stay */
 	struct leavers leavers;
 	struct link_checks checks;
+	struct starters starters;
+	struct link_load load;
+	struct link_ejections ejections;
 	bool redirected; /* what it has are another service's endpoints */
 	struct loss loss;
 	char *error; /* why the kernel does not have the last change */
@@ -78,6 +89,8 @@ struct ambassador {
 	struct conntrack *conntrack;
 	struct checker *checker; /* NULL until a link has its endpoints checked */
 	struct verdict_lines verdict_lines;
+	bool ejects; /* some link does, so the rules that it takes are there */
+	struct failure_watch failure_watch;
 	struct sockdiag *sockdiag; /* NULL until it is needed, see ambassador_sockdiag() */
 	struct link *links;	   /* by listen */
 	struct link *dirty;	   /* those whose plan may differ from what the kernel holds */
@@ -100,6 +113,9 @@ struct ambassador {
 	uv_timer_t *retry;
 	uv_timer_t *hold;	/* until the first link's time of holding is over */
 	uv_timer_t *look_again; /* flows_again */
+	uv_timer_t *step;	/* until the first endpoint that starts slowly has a larger share */
+	uv_timer_t *count;	/* connections, for balance=leastconn ... */
+	uint64_t counted;	/* ... the last time, uv_hrtime() */
 	uv_timer_t *drain;	/* until the first endpoint's drain_for is over */
 	uv_timer_t *presence;	/* is the namespace still there? */
 	uv_timer_t *settle;	/* the namespace has changed, and may go on changing */
@@ -113,6 +129,7 @@ void ambassador_take_conf(struct ambassador *ambassador, const struct ambassador
 
 /* Links. A dirty link is one whose plan may differ from what the kernel holds. */
 void link_mark_dirty(struct link *link);
+void link_mark_changed(struct link *link, enum event_cause cause); /* the same, and says why */
 void link_mark_clean(struct link *link);
 void link_mark_all_dirty(struct ambassador *ambassador);
 struct link *link_find(struct ambassador *ambassador, const struct listen *listen);

@@ -16,6 +16,7 @@
 #include "catalog/catalog.h"
 #include "config/config.h"
 #include "health/checker.h"
+#include "health/ejection.h"
 
 struct ambassador;
 
@@ -86,8 +87,12 @@ struct endpoint_detail {
 	uint64_t bytes;			 /* of those in both directions, if the kernel counts them */
 	uint64_t refusals;		 /* refused connections that were retried, of late */
 	const struct override *override; /* what an operator said, or NULL */
+	uint16_t share;			 /* so much of its weight counts, of SHARE_FULL ... */
+	uint64_t slow_start_left_ms;	 /* ... because it came of late; 0: not for that reason */
 	bool checked;			 /* the link has it checked: */
 	struct check_report check;	 /* borrowed */
+	const struct ejection *ejection; /* borrowed; NULL: no connection to it failed, or the link does not eject */
+	double ejection_left;		 /* seconds, until it is over */
 };
 
 struct link_status {
@@ -121,13 +126,17 @@ struct link_status {
 void ambassador_status(struct ambassador *ambassador, const char *link_name, bool with_counters,
 		       void (*each)(void *context, const struct link_status *status), void *context);
 
-/* The checks of the ambassador, NULL: there are none. */
-const struct checker *ambassador_checker(const struct ambassador *ambassador);
-
 /* The same for the link at one place of the configuration; without a survey (daemon/survey.h), without counters. */
 struct survey;
 void ambassador_describe(struct ambassador *ambassador, const struct survey *survey, size_t index,
 			 void (*each)(void *context, const struct link_status *status), void *context);
+
+/* Reports of failed connections that got lost, and why none come; NULL: all is well. */
+uint64_t ambassador_failures_lost(const struct ambassador *ambassador);
+const char *ambassador_failures_error(const struct ambassador *ambassador);
+
+/* The checks of the ambassador, NULL: there are none. */
+const struct checker *ambassador_checker(const struct ambassador *ambassador);
 
 /* Sums for a line in the log. */
 struct ambassador_totals {

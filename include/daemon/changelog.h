@@ -29,8 +29,9 @@ struct changelog_entry {
 	const struct link_plan *old; /* NULL: a new link */
 	const struct link_plan *new; /* NULL: the link is gone */
 	bool adopted;		     /* `old` was read from the kernel, which knows no weights */
+	unsigned int causes;	     /* of enum event_cause */
 	const char *revision;	     /* of the registry, or "" */
-	uint64_t received;	     /* uv_hrtime() of the event behind it; 0: none */
+	uint64_t received;	     /* uv_hrtime() of what caused it; 0: none */
 };
 
 /* "link web: +b4 -b1 (3 endpoints in 3 slots; revision ..; 5 messages; 0.3 ms)" */

@@ -19,14 +19,14 @@ struct metrics {
 	struct realm (*realm)(void *);
 	void *realm_context;
 	void (*done)(struct metrics *metrics); /* or NULL */
-	struct texts texts;		       /* at its end */
+	struct scroll text;		       /* at its end */
 	struct exposition exposition;
 	const char *netns;
 };
 
 extern const struct visitor metrics_visitor;
 
-/* Ends an exposition whose tour was cancelled, and frees the texts. */
+/* Ends an exposition whose tour was cancelled, and frees the text. */
 void metrics_clear(struct metrics *metrics);
 
 #endif

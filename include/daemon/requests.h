@@ -10,17 +10,22 @@
  *                       -> {"netns", "endpoint": ID, "link": as in status, "note"?, "error"?: the kernel's}
  *   {"command":"wait", "links": [NAME...], "netns"?}             those without an endpoint in the kernel, at once
  *                       -> {"waiting": [{"netns", "name", "reason"}...]}
+ *   {"command":"events", "count"?, "follow"?, "link"?, "netns"?}  {"events": [...]}, the last ones, of journal.h; with
+ *                       "follow": true those that come from then on as well, each as an object on a line of its own
  *   {"command":"metrics"}                                        -> {"text": Prometheus' format, daemon/metrics.h}
+ *   {"command":"names", "link"?}                                 {"names": [...]}, of all links, or of its endpoints
  *
  * An answer with "error" alone says why nothing was done; with "usage": true it is the request's own fault.
  */
 #ifndef NUNCIO_DAEMON_REQUESTS_H
 #define NUNCIO_DAEMON_REQUESTS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
+#include "daemon/journal.h"
 #include "daemon/state.h"
 
 struct cJSON;
@@ -33,6 +38,7 @@ struct realm {
 	const struct catalog *catalog;
 	struct state *state;
 	const struct meter *meter;
+	const struct journal *journal;
 	uint64_t edition;		   /* another one whenever ambassadors or their links are others */
 	const char *docker, *docker_error; /* the engine whose containers are followed, and why it does not answer */
 };
@@ -40,6 +46,9 @@ struct realm {
 /* What is missing until the start is over; NULL: the kernel has what the registries said first. */
 const char *realm_lacks(const struct realm *realm);
 
-void requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);
+/* Returns whether the events that requests_follows() says are to follow. */
+bool requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);
+/* `about` is a struct journal_entry. */
+bool requests_follows(const struct cJSON *request, const void *about);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
+#include "exporter/text.h"
 
 struct cJSON;
 
@@ -21,8 +22,7 @@ struct status_report {
 	struct realm (*realm)(void *);
 	void *realm_context;
 	void (*done)(struct status_report *report);
-	char *bytes; /* at its end */
-	size_t length;
+	struct scroll text; /* at its end */
 	FILE *out;
 	unsigned int ambassadors, links; /* so far; links of the present ambassador */
 };

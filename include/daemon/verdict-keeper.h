@@ -29,7 +29,7 @@ struct verdict_keeper *verdict_keeper_open(uv_loop_t *loop, const char *path, bo
 
 /* What a former process knew of a target: that it was down, and why. */
 bool verdict_keeper_find(const struct verdict_keeper *keeper, const char *netns, const struct ip_port *at,
-			 const char *method, struct check_report *ret);
+			 const char *probe, struct check_report *ret);
 
 /* To be called once per turn of the loop: has something to be written? Cheap where nothing has changed. */
 void verdict_keeper_look(struct verdict_keeper *keeper, struct ambassador *const *ambassadors, size_t count);

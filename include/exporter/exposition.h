@@ -29,7 +29,7 @@ void labels_add(struct text *labels, const char *name, const char *value);
 
 struct exposition {
 	const struct metric *metrics; /* borrowed */
-	struct text *texts;	      /* the samples of each, with their head */
+	struct scroll *texts;	      /* the samples of each, with their head */
 	size_t count;
 };
 
@@ -39,7 +39,7 @@ void exposition_add(struct exposition *exposition, size_t metric, const struct t
 void exposition_add_count(struct exposition *exposition, size_t metric, const struct text *labels, uint64_t value);
 void exposition_add_histogram(struct exposition *exposition, size_t metric, const struct histogram *histogram);
 
-/* The texts become *ret's; those of metrics without a sample are empty. */
-void exposition_end(struct exposition *exposition, struct texts *ret);
+/* Puts all of it, in the order of the metrics, to the end of *ret; those without a sample are left out. */
+void exposition_end(struct exposition *exposition, struct scroll *ret);
 
 #endif

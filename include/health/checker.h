@@ -47,8 +47,11 @@ struct checker_events {
 	const char *(*refuse)(void *context, const struct ip_port *at);
 	/* The verdict is another one than `before`, which held since `before_since`; once for each watcher. */
 	void (*changed)(void *context, const struct check_watcher *watcher, enum verdict before, int64_t before_since);
-	/* What a former process knew of this target; false: nothing that counts. Only verdict, reason and times. */
-	bool (*remembered)(void *context, const struct ip_port *at, const char *method, struct check_report *ret);
+	/*
+	 * What a former process knew of an address that it checked like this, which is a text for that; false: nothing.
+	 * Only verdict, reason and times are asked for.
+	 */
+	bool (*remembered)(void *context, const struct ip_port *at, const char *probe, struct check_report *ret);
 };
 
 /* The events are borrowed. It checks nothing until checker_resume(). */
@@ -63,8 +66,6 @@ void checker_resume(struct checker *checker);
 /* The method of a configuration (kind not PROBE_NONE), the same one for equal ones; with a reference. */
 struct check_method *check_method_take(struct checker *checker, const struct link_check *conf);
 void check_method_drop(struct check_method *method); /* NULL is fine */
-/* All that a method says, in a line: two that differ have different ones. */
-const char *check_method_text(const struct check_method *method);
 
 /* Begins to watch an endpoint; where the method has a port of its own, that one is checked. */
 void checker_watch(struct check_method *method, const struct ip_port *endpoint, struct check_watcher *watcher);
@@ -75,7 +76,7 @@ struct check_report check_report(const struct check_target *target);
 
 /* Calls each() for the targets; what is checked is the address `at`. And how often verdicts have changed so far. */
 void checker_each(const struct checker *checker,
-		  void (*each)(void *context, const struct ip_port *at, const char *method,
+		  void (*each)(void *context, const struct ip_port *at, const char *probe,
 			       const struct check_report *report),
 		  void *context);
 uint64_t checker_changes(const struct checker *checker);

@@ -81,10 +81,17 @@ int nft_remove_table(struct nft *nft, struct error *err);
 /* Appends the elements that a set has now. Returns 0 or a negative errno; -ENOENT: there is no such set. */
 int nft_read_set(struct nft *nft, struct set_id set, struct ruleset *ret);
 
+/*
+ * Where a TCP connection attempt of a link that ejects went first, by its initial sequence number. Returns 0 or a
+ * negative errno; -ENOENT: it was not noted, or that is over; -EALREADY: it comes again because it was refused.
+ */
+int nft_read_attempt(struct nft *nft, const struct ip_port *client, uint32_t sequence, struct ip_port *ret);
+
 /* What was counted at an endpoint of a link. */
 typedef void (*nft_counter_fn)(void *context, const struct listen *listen, const struct ip_port *endpoint,
 			       uint64_t count);
-/* Reads the counters of a set: SET_ENDPOINTS (new connections) or SET_REFUSALS. Returns 0 or a negative errno. */
+/* Reads the counters of a set: SET_ENDPOINTS (new connections), SET_REFUSALS or SET_FAILED. Returns 0 or a negative
+ * errno. */
 int nft_read_counters(struct nft *nft, struct set_id set, nft_counter_fn counter, void *context);
 /*
  * The same for some endpoints of one link; those that are not in the set are left out. It takes 2 us for each, while a

@@ -28,7 +28,7 @@ struct footprint {
 	size_t n_addresses;
 };
 
-void compile_base(struct ruleset *out);
+void compile_base(bool eject, struct ruleset *out); /* eject: does any link? */
 void compile_shard(uint8_t family, uint16_t shard, struct ruleset *out);
 void compile_namespace(const struct footprint *footprint, struct ruleset *out);
 void compile_link(const struct link_plan *plan, uint32_t group, struct ruleset *out);

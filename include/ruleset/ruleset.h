@@ -37,6 +37,7 @@ enum set_type {
 	SET_NEVER,     /* listens with masquerade=never */
 	SET_POLICIES,  /* listen -> chain with what only this link has: its retry, its affinity */
 	SET_NORETRY,   /* listens with retry=false */
+	SET_EJECT,     /* listens of links that eject; there where some link does, like what goes with it */
 	SET_SLOTS,     /* (listen, slot) -> endpoint; one map serves a shard of links */
 	SET_ENDPOINTS, /* (listen, endpoint) with a counter of new connections */
 	/* Filled by the kernel, see set_is_dynamic(): */
@@ -47,8 +48,10 @@ enum set_type {
 	SET_RETRYING, /* refused connection attempts that are being retried */
 	SET_TRIED,    /* the same, remembered beyond the end of the retrying */
 	SET_REFUSALS, /* (listen, endpoint) with a counter of refusals that were kept from the client */
+	SET_FAILED,   /* the same for links that eject: of all refusals */
+	SET_ATTEMPTS, /* some of the connection attempts of links that eject -> endpoint */
 };
-#define SET_TYPES (SET_REFUSALS + 1)
+#define SET_TYPES (SET_ATTEMPTS + 1)
 
 struct set_id {
 	uint8_t type;	/* enum set_type */
@@ -123,8 +126,12 @@ enum rule_form {
 	RULE_NOTE_TRIED,    /* is retried from now on */
 	RULE_NOTE_RETRYING, /* is retried from now on, for so long */
 	RULE_COUNT_REFUSAL,
+	/* What the daemon is told of, for links that eject: */
+	RULE_REPORT_REFUSAL,	/* counts it, and says that there is something to be read */
+	RULE_REPORT_UNANSWERED, /* an attempt that comes again: its former endpoint has not answered */
+	RULE_NOTE_ATTEMPT,	/* which is known of some of them */
 };
-#define RULE_FORMS (RULE_COUNT_REFUSAL + 1)
+#define RULE_FORMS (RULE_NOTE_ATTEMPT + 1)
 
 /*
  * A refused connection attempt is retried for RETRYING_S, then its next refusal reaches the client. That was tried is
@@ -134,6 +141,17 @@ enum rule_form {
 #define TRIED_S 45
 #define TRYING_S 10
 #define REFUSALS_S 86400 /* counters of refusals go after a day without any */
+
+/*
+ * Reports of failed connections go to this group of nfnetlink_log ("nu"), so many a second at most: of refusals for
+ * all links together, of unanswered ones for each link. Of the attempts of a link so many a second are noted.
+ */
+#define REPORT_GROUP 28277
+#define REPORT_SNAPLEN 80 /* up to TCP's sequence number behind any header of IP that we expect */
+#define REPORT_REFUSALS_RATE 20
+#define REPORT_UNANSWERED_RATE 50
+#define NOTE_ATTEMPTS_RATE 200
+#define FAILED_S 3600 /* counters of SET_FAILED go after so long without any */
 
 /*
  * The seed of balance=source's hash, "nunc". It is the same everywhere, so that ambassadors agree about a client; and
@@ -149,10 +167,12 @@ struct rule {
 	uint32_t modulus, offset; /* RULE_BALANCE, RULE_ELSEWHERE */
 	uint32_t seconds;	  /* RULE_REMEMBER: for how long */
 	const char *timeout;	  /* RULE_TIMEOUT: the object's name */
+	const char *link;	  /* RULE_REPORT_UNANSWERED: the link's name */
+	uint32_t ms;		  /* RULE_NOTE_ATTEMPT: for how long */
 };
 
 /* The rule in nft's words; for people and messages. */
-#define RULE_TEXT 320
+#define RULE_TEXT 448
 const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT]);
 
 struct hook {
@@ -161,7 +181,7 @@ struct hook {
 	int32_t priority;
 };
 
-#define CHAIN_RULES_MAX 6
+#define CHAIN_RULES_MAX 7
 #define CHAIN_NAME_PREFIX "link-"
 #define POLICY_NAME_PREFIX "policy-"
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/container.h"
@@ -364,9 +365,10 @@ static void note_error(struct agent *agent, const char *error)
 	if (!text_replace(&agent->error, error))
 		return;
 	if (error)
-		log_warning("%s: %s; the links of containers stay as they are", agent->uri, error);
+		event_say(LOG_LEVEL_WARNING, CAUSE_CONTAINER, NULL, NULL,
+			  "%s: %s; the links of containers stay as they are", agent->uri, error);
 	else
-		log_notice("%s: it answers again", agent->uri);
+		event_say(LOG_LEVEL_NOTICE, CAUSE_CONTAINER, NULL, NULL, "%s: it answers again", agent->uri);
 }
 
 static void on_changed(struct docker_follower *follower)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "balance/leastconn.h"
 #include "balance/maglev.h"
 #include "base/mem.h"
 
@@ -147,12 +148,25 @@ static struct slots renumber(const struct link_plan *previous, const struct endp
 	return slots;
 }
 
-static void plan_turns(const struct slots *before, const struct endpoints *endpoints, const uint32_t *weights,
-		       struct slots *ret)
+/* Fine enough for shares that differ by much, and for as many as there are. */
+static uint32_t leastconn_slots(const uint32_t *weights, uint32_t n)
 {
-	uint32_t *shares = xcalloc(endpoints->count + 1, sizeof(*shares));
+	uint32_t users = 0;
 
-	slots_share(weights, endpoints->count, shares);
+	for (uint32_t i = 0; i < n; i++)
+		users += weights[i] != 0;
+	return users * SLOTS_PER_ENDPOINT > LEASTCONN_SLOTS ? users * SLOTS_PER_ENDPOINT : LEASTCONN_SLOTS;
+}
+
+static void plan_turns(const struct slots *before, const struct endpoints *endpoints, const uint32_t *weights,
+		       enum balance balance, struct slots *ret)
+{
+	uint32_t *shares = xcalloc(endpoints->count + 1, sizeof(*shares)), count = endpoints->count;
+
+	if (balance == BALANCE_LEASTCONN)
+		slots_share_of(leastconn_slots(weights, count), weights, count, shares);
+	else
+		slots_share(weights, count, shares);
 	slots_update(before, shares, endpoints->count, ret);
 	free(shares);
 }
@@ -224,7 +238,7 @@ static void plan_slots(const struct link_plan *previous, const struct link_conf 
 	else if (next->balance == BALANCE_SOURCE)
 		plan_hashes(&before, endpoints, weights, &next->slots);
 	else
-		plan_turns(&before, endpoints, weights, &next->slots);
+		plan_turns(&before, endpoints, weights, conf->balance, &next->slots);
 	slots_clear(&before);
 	free(weights);
 }
@@ -235,9 +249,10 @@ void plan_next(const struct link_plan *previous, const struct link_conf *conf, c
 	struct link_plan plan = {
 		.name = xstrdup(conf->name),
 		.listen = conf->listen,
-		.balance = conf->balance,
+		.balance = conf->balance == BALANCE_LEASTCONN ? BALANCE_ROUNDROBIN : conf->balance,
 		.masquerade = conf->masquerade,
 		.retry_s = conf->retry_s,
+		.eject = conf->eject.failures && conf->listen.protocol == IPPROTO_TCP,
 		.affinity_s = conf->affinity_s,
 		.shard = shard,
 		.endpoints = endpoints_ref(endpoints),

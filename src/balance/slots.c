@@ -82,6 +82,18 @@ static void share_out(const uint32_t *weights, uint32_t n, uint64_t sum, uint32_
 	free(remainders);
 }
 
+void slots_share_of(uint32_t count, const uint32_t *weights, uint32_t n, uint32_t *ret_shares)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += weights[i];
+	if (sum)
+		share_out(weights, n, sum, count, ret_shares);
+	else if (n)
+		memset(ret_shares, 0, n * sizeof(*ret_shares));
+}
+
 uint32_t slots_share(const uint32_t *weights, uint32_t n, uint32_t *ret_shares)
 {
 	uint32_t divisor = 0, users = 0, limit;

@@ -12,8 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* "2026-01-02T03:04:05.678Z" and its NUL, with room for what a broken clock may say. */
-#define TIME_TEXT 64
 #define MESSAGE_MAX 2048
 
 static struct {
@@ -22,7 +20,7 @@ static struct {
 	bool journal;
 } settings = {.format = LOG_TEXT, .threshold = LOG_LEVEL_INFO};
 
-static const char *level_name(enum log_level level)
+const char *log_level_name(enum log_level level)
 {
 	switch (level) {
 	case LOG_LEVEL_ERROR:
@@ -64,7 +62,7 @@ bool log_enabled(enum log_level level)
 	return level <= settings.threshold;
 }
 
-static const char *now_text(char buffer[TIME_TEXT])
+const char *log_time(char buffer[LOG_TIME_TEXT])
 {
 	struct timespec now;
 	struct tm tm;
@@ -72,8 +70,8 @@ static const char *now_text(char buffer[TIME_TEXT])
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
-	length = strftime(buffer, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buffer + length, TIME_TEXT - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
+	length = strftime(buffer, LOG_TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buffer + length, LOG_TIME_TEXT - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
 	return buffer;
 }
 
@@ -91,7 +89,7 @@ static void write_json(enum log_level level, const char *time, const char *messa
 	char *text;
 
 	cJSON_AddStringToObject(line, "time", time);
-	cJSON_AddStringToObject(line, "level", level_name(level));
+	cJSON_AddStringToObject(line, "level", log_level_name(level));
 	cJSON_AddStringToObject(line, "message", message);
 	text = cJSON_PrintUnformatted(line);
 	if (text)
@@ -102,7 +100,7 @@ static void write_json(enum log_level level, const char *time, const char *messa
 
 void log_write(enum log_level level, const char *format, ...)
 {
-	char message[MESSAGE_MAX], time[TIME_TEXT];
+	char message[MESSAGE_MAX], time[LOG_TIME_TEXT];
 	va_list args;
 
 	if (!log_enabled(level))
@@ -112,9 +110,9 @@ void log_write(enum log_level level, const char *format, ...)
 	va_end(args);
 	mask_controls(message);
 	if (settings.format == LOG_JSON)
-		write_json(level, now_text(time), message);
+		write_json(level, log_time(time), message);
 	else if (settings.journal)
 		dprintf(STDERR_FILENO, "<%d>%s\n", (int)level, message);
 	else
-		dprintf(STDERR_FILENO, "%s %s  %s\n", now_text(time), level_name(level), message);
+		dprintf(STDERR_FILENO, "%s %s  %s\n", log_time(time), log_level_name(level), message);
 }

@@ -7,7 +7,7 @@
 #include <uv.h>
 
 #include "base/age.h"
-#include "base/log.h"
+#include "base/event.h"
 #include "base/mem.h"
 
 struct trouble *troubles_enter(struct troubles *troubles, const char *text, const char *service, bool known)
@@ -35,13 +35,14 @@ static void tell_begin(struct trouble *trouble)
 
 	trouble->told = true;
 	if (trouble->most == 1)
-		log_warning("service %s: %s; %s", trouble->service, trouble->text,
-			    known ? "its last known endpoints stay" : "what the kernel holds stays");
+		event_say(LOG_LEVEL_WARNING, CAUSE_REGISTRY, NULL, NULL, "service %s: %s; %s", trouble->service,
+			  trouble->text, known ? "its last known endpoints stay" : "what the kernel holds stays");
 	else if (!trouble->unknown)
-		log_warning("%s; the last known endpoints of %" PRIu32 " services stay", trouble->text, trouble->most);
+		event_say(LOG_LEVEL_WARNING, CAUSE_REGISTRY, NULL, NULL,
+			  "%s; the last known endpoints of %" PRIu32 " services stay", trouble->text, trouble->most);
 	else
-		log_warning("%s; %s of %" PRIu32 " services stays", trouble->text,
-			    known ? "what is known" : "what the kernel holds", trouble->most);
+		event_say(LOG_LEVEL_WARNING, CAUSE_REGISTRY, NULL, NULL, "%s; %s of %" PRIu32 " services stays",
+			  trouble->text, known ? "what is known" : "what the kernel holds", trouble->most);
 }
 
 static void tell_end(const struct trouble *trouble, const char *registry)
@@ -50,10 +51,12 @@ static void tell_end(const struct trouble *trouble, const char *registry)
 
 	age_text((double)(uv_hrtime() - trouble->since) / 1e9, age);
 	if (trouble->most == 1)
-		log_notice("service %s: its registry answers again, after %s", trouble->service, age);
+		event_say(LOG_LEVEL_NOTICE, CAUSE_REGISTRY, NULL, NULL,
+			  "service %s: its registry answers again, after %s", trouble->service, age);
 	else
-		log_notice("registry %s answers again, for %" PRIu32 " services, after %s", registry,
-			   trouble->recovered, age);
+		event_say(LOG_LEVEL_NOTICE, CAUSE_REGISTRY, NULL, NULL,
+			  "registry %s answers again, for %" PRIu32 " services, after %s", registry, trouble->recovered,
+			  age);
 }
 
 /* A trouble that gave way to another one has no end of its own. */

@@ -69,19 +69,19 @@ const char *answer_emptiness(const cJSON *link)
 	return "no endpoint serves: new connections are refused at once";
 }
 
-void answer_print_registry(const cJSON *registry, const char *indent)
+void answer_print_registry(FILE *out, const cJSON *registry, const char *indent)
 {
 	const cJSON *age = cJSON_GetObjectItemCaseSensitive(registry, "last_success_seconds");
 
-	printf("%sregistry %s  %s", indent, answer_text(registry, "uri"),
-	       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(registry, "connected")) ? "good" : "NOT GOOD");
+	fprintf(out, "%sregistry %s  %s", indent, answer_text(registry, "uri"),
+		cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(registry, "connected")) ? "good" : "NOT GOOD");
 	if (*answer_text(registry, "revision"))
-		printf(", revision %s", answer_text(registry, "revision"));
+		fprintf(out, ", revision %s", answer_text(registry, "revision"));
 	if (cJSON_IsNumber(age))
-		printf(", last good answer %.0f s ago", age->valuedouble);
+		fprintf(out, ", last good answer %.0f s ago", age->valuedouble);
 	if (answer_number(registry, "skipped_records") > 0)
-		printf(", %.0f unusable records", answer_number(registry, "skipped_records"));
-	printf("\n");
+		fprintf(out, ", %.0f unusable records", answer_number(registry, "skipped_records"));
+	fputc('\n', out);
 	if (*answer_text(registry, "error"))
-		printf("%s  %s\n", indent, answer_text(registry, "error"));
+		fprintf(out, "%s  %s\n", indent, answer_text(registry, "error"));
 }

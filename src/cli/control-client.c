@@ -2,6 +2,7 @@
 #include "cli/control-client.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -80,4 +81,30 @@ int control_ask(const char *path, const char *request_line, char **ret_answer, s
 		return fail(err, -EPIPE, "the nuncio at %s went away before it answered", path);
 	*ret_answer = answer;
 	return 0;
+}
+
+int control_follow(const char *path, const char *request_line, bool (*each)(void *context, const char *line),
+		   void *context, struct error *err)
+{
+	int fd = connect_to(path, err);
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t length;
+	bool more = true;
+	FILE *in;
+
+	if (fd < 0)
+		return fd;
+	in = send_line(fd, request_line) == 0 ? fdopen(fd, "r") : NULL;
+	if (!in) {
+		close(fd);
+		return fail(err, -EPIPE, "the nuncio at %s went away", path);
+	}
+	while (more && (length = getline(&line, &size, in)) > 0) {
+		line[length - 1] = '\0';
+		more = each(context, line);
+	}
+	free(line);
+	fclose(in);
+	return more ? fail(err, -EPIPE, "the nuncio at %s went away", path) : 0;
 }

@@ -82,7 +82,7 @@ static void explain_registry(const cJSON *link, const cJSON *registries)
 
 	cJSON_ArrayForEach (registry, registries) {
 		if (strcmp(answer_text(registry, "uri"), answer_text(link, "registry")) == 0)
-			answer_print_registry(registry, "  ");
+			answer_print_registry(stdout, registry, "  ");
 	}
 }
 

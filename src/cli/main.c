@@ -2,11 +2,16 @@
 /* The table of commands, and the way from argv to one of them. */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/control-client.h"
 #include "config/config.h"
 #include "daemon/daemon.h"
 
@@ -34,6 +39,9 @@ static const struct command {
 	 command_status, NULL},
 	{"explain", COMMAND_EXPLAIN, " LINK", 1, "why each endpoint of a link gets the connections that it gets",
 	 command_explain, NULL},
+	{"events", COMMAND_EVENTS, " [LINK]", 1,
+	 "what changes, why, and how long it took to the kernel: the last events, and those that come", command_events,
+	 NULL},
 	{"conns", COMMAND_CONNS, " [LINK]", 1, "live connections of links, with their processes and endpoints",
 	 command_conns, NULL},
 	{"drain", COMMAND_DRAIN, " LINK ENDPOINT", 2,
@@ -57,8 +65,6 @@ static const struct command {
 	{"version", COMMAND_VERSION, "", 0, "print the version", command_version, NULL},
 };
 
-static const char *const later_commands[] = {"events"};
-
 static void print_usage(FILE *out)
 {
 	fprintf(out, "usage: nuncio COMMAND [OPTION]...\n\n");
@@ -75,6 +81,38 @@ static void print_tables(void)
 		options_print_table(commands[i].bit, commands[i].name);
 	}
 	config_print_key_tables();
+}
+
+/* Somebody waits for a key to do something. */
+#define NAMES_WAIT_S 1
+
+static void give_up(int number)
+{
+	(void)number;
+	_exit(EXIT_FAILED);
+}
+
+/* For completion: links, or the endpoints of one, a line each; nothing where nobody answers. */
+static int print_names(const char *control, const char *link)
+{
+	cJSON *request = answer_request("names"), *answer;
+	const cJSON *name;
+	char *line, *text = NULL;
+
+	if (link)
+		cJSON_AddStringToObject(request, "link", link);
+	line = answer_request_line(request);
+	signal(SIGALRM, give_up);
+	alarm(NAMES_WAIT_S);
+	if (control_ask(*control ? control : CONTROL_PATH, line, &text, NULL) < 0)
+		text = xstrdup("{}");
+	free(line);
+	answer = cJSON_Parse(text);
+	free(text);
+	cJSON_ArrayForEach (name, cJSON_GetObjectItemCaseSensitive(answer, "names"))
+		puts(cJSON_GetStringValue(name));
+	cJSON_Delete(answer);
+	return EXIT_GOOD;
 }
 
 static void print_help(const struct command *command)
@@ -123,12 +161,6 @@ static int run_command(const struct command *command, int argc, char **argv)
 
 static int refuse(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(later_commands); i++) {
-		if (strcmp(name, later_commands[i]) == 0) {
-			fprintf(stderr, "nuncio: %s is not yet supported by this version\n", name);
-			return EXIT_USAGE;
-		}
-	}
 	fprintf(stderr, "nuncio: %s: no such command\n", name);
 	print_usage(stderr);
 	return EXIT_USAGE;
@@ -140,6 +172,8 @@ int main(int argc, char **argv)
 		print_usage(stderr);
 		return EXIT_USAGE;
 	}
+	if (argc >= 4 && strcmp(argv[1], "help") == 0 && strcmp(argv[2], "names") == 0)
+		return print_names(argv[3], argv[4]);
 	if (argc == 3 && strcmp(argv[1], "help") == 0 && strcmp(argv[2], "tables") == 0) {
 		print_tables();
 		return EXIT_GOOD;

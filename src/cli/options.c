@@ -13,7 +13,7 @@
 #define COMMANDS_OF_LINKS (COMMAND_EXPLAIN | COMMAND_DRAIN | COMMAND_UNDRAIN | COMMAND_WEIGHT | COMMAND_WAIT)
 
 /* OPTION_MAYBE: its argument may be left out, and then is "". */
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_MAYBE, OPTION_LINK, OPTION_LATER };
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_MAYBE, OPTION_LINK };
 
 static const struct option_spec {
 	const char *name;
@@ -36,7 +36,8 @@ static const struct option_spec {
 	 "[ADDR:]PORT[/udp]=SERVICE[,KEY=VALUE]...; may be repeated (or $NUNCIO_LINKS, space separated)"},
 	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMAND_RUN | COMMAND_CHECK | COMMAND_CLEANUP,
 	 "network namespace: a name under /run/netns, a path, or pid:N (default: the own one)"},
-	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns), COMMANDS_OF_LINKS | COMMAND_ENV,
+	{"netns", 0, "NS", OPTION_TEXT, offsetof(struct options, netns),
+	 COMMANDS_OF_LINKS | COMMAND_ENV | COMMAND_EVENTS,
 	 "the link of this namespace, as `nuncio status` calls it ('' is nuncio's own), where several have the name"},
 	{"docker", 0, "[SOCKET]", OPTION_MAYBE, offsetof(struct options, docker), COMMAND_RUN | COMMAND_CHECK,
 	 "give containers the links of their labels, nuncio.link.LISTEN=SERVICE[,KEY=VALUE]... ($DOCKER_HOST, or "
@@ -47,7 +48,8 @@ static const struct option_spec {
 	 "file of what operators set by hand, beside it the last known endpoints; or \"none\" (default: "
 	 "/var/lib/nuncio/state.json, if it can be had)"},
 	{"control", 0, "PATH", OPTION_TEXT, offsetof(struct options, control),
-	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_METRICS | COMMAND_ENV | COMMANDS_OF_LINKS,
+	 COMMAND_RUN | COMMAND_STATUS | COMMAND_CONNS | COMMAND_EVENTS | COMMAND_METRICS | COMMAND_ENV |
+		 COMMANDS_OF_LINKS,
 	 "control socket (default: /run/nuncio/control.sock; `run` takes \"none\", too)"},
 	{"hosts", 0, NULL, OPTION_FLAG, offsetof(struct options, hosts), COMMAND_ENV,
 	 "as lines of /etc/hosts, ADDRESS NAME, instead of variables"},
@@ -63,6 +65,12 @@ static const struct option_spec {
 	 "neither drop capabilities nor refuse system calls that are not needed"},
 	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_STATUS | COMMAND_CONNS | COMMAND_EXPLAIN,
 	 "as one JSON object"},
+	{"json", 0, NULL, OPTION_FLAG, offsetof(struct options, json), COMMAND_EVENTS,
+	 "each as a JSON object on a line"},
+	{"lines", 'n', "N", OPTION_TEXT, offsetof(struct options, lines), COMMAND_EVENTS,
+	 "begin with so many of the last events (default: 20; 1000 are kept)"},
+	{"no-follow", 0, NULL, OPTION_FLAG, offsetof(struct options, no_follow), COMMAND_EVENTS,
+	 "show those that there are, and end"},
 	{"limit", 0, "N", OPTION_TEXT, offsetof(struct options, limit), COMMAND_CONNS,
 	 "show so many connections at most, and count the others (default: 1000)"},
 	{"log-format", 0, "FORMAT", OPTION_TEXT, offsetof(struct options, log_format),
@@ -86,8 +94,12 @@ static const struct option_spec {
 	 "how often it is checked (default: 2s)"},
 	{"drain", 0, "TIME", OPTION_TEXT, offsetof(struct options, drain), COMMAND_ANNOUNCE,
 	 "how long COMMAND goes on after it was withdrawn (default: 0s)"},
-	{"metrics", 0, "ADDR:PORT", OPTION_LATER, 0, COMMAND_RUN, NULL},
-	{"watch", 0, NULL, OPTION_LATER, 0, COMMAND_STATUS, NULL},
+	{"metrics", 0, "ADDR:PORT", OPTION_TEXT, offsetof(struct options, metrics), COMMAND_RUN | COMMAND_CHECK,
+	 "show metrics and a page over HTTP, to everybody who asks (or $NUNCIO_METRICS)"},
+	{"watch", 'w', NULL, OPTION_FLAG, offsetof(struct options, watch), COMMAND_STATUS,
+	 "on the whole screen, again and again, with rates; q ends it"},
+	{"interval", 0, "TIME", OPTION_TEXT, offsetof(struct options, interval), COMMAND_STATUS,
+	 "how often --watch looks (default: 1s)"},
 	{"help", 'h', NULL, OPTION_FLAG, offsetof(struct options, help), ~0u, "this text"},
 };
 
@@ -132,28 +144,25 @@ static const struct option_spec *find_spec(int found)
 	return NULL;
 }
 
-static int apply_option(const struct option_spec *spec, const char *value, struct options *options, struct error *err)
+static void apply_option(const struct option_spec *spec, const char *value, struct options *options)
 {
 	void *field = (char *)options + spec->offset;
 
 	switch (spec->kind) {
 	case OPTION_FLAG:
 		*(bool *)field = true;
-		return 0;
+		return;
 	case OPTION_TEXT:
 		*(const char **)field = value;
-		return 0;
+		return;
 	case OPTION_MAYBE:
 		*(const char **)field = value ? value : "";
-		return 0;
+		return;
 	case OPTION_LINK:
 		ARRAY_GROW(options->links, options->n_links, options->cap_links);
 		options->links[options->n_links++] = value;
-		return 0;
-	case OPTION_LATER:
-		return fail(err, -ENOTSUP, "--%s is not yet supported by this version", spec->name);
+		return;
 	}
-	return 0;
 }
 
 /* getopt() finds one that may be left out only behind "="; people also write it as the next word. */
@@ -180,7 +189,7 @@ int options_parse(int argc, char **argv, enum command_bit command, struct option
 		else if (found == '?')
 			code = fail(err, -EINVAL, "%s: no such option, or it takes no value", argv[optind - 1]);
 		else
-			code = apply_option(find_spec(found), argument(find_spec(found), argv), ret, err);
+			apply_option(find_spec(found), argument(find_spec(found), argv), ret);
 	}
 	ret->operands = (const char **)(argv + optind);
 	ret->n_operands = argc - optind;
@@ -201,7 +210,7 @@ void options_print(enum command_bit command)
 		const struct option_spec *spec = &specs[i];
 		char name[64];
 
-		if (!(spec->commands & command) || spec->kind == OPTION_LATER)
+		if (!(spec->commands & command))
 			continue;
 		snprintf(name, sizeof(name), "--%s%s%s", spec->name, spec->argument ? " " : "",
 			 spec->argument ? spec->argument : "");
@@ -216,7 +225,7 @@ void options_print_table(enum command_bit command, const char *name)
 		const struct option_spec *spec = &specs[i];
 		const char letter[] = {spec->letter, '\0'};
 
-		if ((spec->commands & command) && spec->kind != OPTION_LATER)
+		if ((spec->commands & command))
 			printf("option\t%s\t%s\t%s\t%s\t%s\n", name, spec->name, letter,
 			       spec->argument ? spec->argument : "", spec->help);
 	}

@@ -31,6 +31,7 @@ static struct config_args config_args(const struct options *options)
 		.registry = options->registry,
 		.netns = options->netns,
 		.docker = options->docker,
+		.metrics = options->metrics,
 		.links = options->links,
 		.n_links = options->n_links,
 	};

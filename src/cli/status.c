@@ -4,12 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/addr.h"
 #include "base/mem.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/control-client.h"
+#include "cli/status-text.h"
+#include "cli/terminal.h"
+#include "cli/watch.h"
 #include "daemon/daemon.h"
+
+#define INTERVAL_MS 1000
+#define INTERVAL_LEAST_MS 100
 
 static char *make_request(const char *link)
 {
@@ -20,119 +28,15 @@ static char *make_request(const char *link)
 	return answer_request_line(request);
 }
 
-/* For people */
-
-/* A number, or "-" where it is not known. */
-#define COUNT_TEXT 32
-static const char *count_of(const cJSON *object, const char *key, char buffer[COUNT_TEXT])
+static void print_for_people(const cJSON *status)
 {
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+	const struct status_view view = {
+		.out = stdout,
+		.columns = isatty(STDOUT_FILENO) ? terminal_columns(STDOUT_FILENO, 80) : 0,
+		.colour = terminal_has_colour(STDOUT_FILENO),
+	};
 
-	if (cJSON_IsNumber(item))
-		snprintf(buffer, COUNT_TEXT, "%.0f", item->valuedouble);
-	else
-		snprintf(buffer, COUNT_TEXT, "-");
-	return buffer;
-}
-
-/* The widest of some texts decides the width of a column. */
-static int width_of(const cJSON *array, const char *key, int least)
-{
-	const cJSON *item;
-
-	cJSON_ArrayForEach (item, array) {
-		int width = (int)strlen(answer_text(item, key));
-
-		least = width > least ? width : least;
-	}
-	return least;
-}
-
-static void print_endpoints(const cJSON *link)
-{
-	const cJSON *endpoints = cJSON_GetObjectItemCaseSensitive(link, "endpoints");
-	int id_width = width_of(endpoints, "id", 2), address_width = width_of(endpoints, "address", 7);
-	const cJSON *endpoint;
-
-	if (!answer_number(link, "slots"))
-		printf("    %s\n", answer_emptiness(link));
-	if (!cJSON_GetArraySize(endpoints))
-		return;
-	printf("    %-*s  %-*s  %6s  %-8s  %11s  %4s\n", id_width, "ID", address_width, "ADDRESS", "WEIGHT", "STATE",
-	       "CONNECTIONS", "LIVE");
-	cJSON_ArrayForEach (endpoint, endpoints) {
-		const char *reason = answer_text(endpoint, "reason");
-		bool by_hand = cJSON_HasObjectItem(endpoint, "override");
-		char connections[COUNT_TEXT], live[COUNT_TEXT];
-
-		printf("    %-*s  %-*s  %6.0f  %-8s  %11s  %4s%s%s\n", id_width, answer_text(endpoint, "id"),
-		       address_width, answer_text(endpoint, "address"),
-		       answer_number(endpoint, by_hand ? "override" : "weight"), answer_text(endpoint, "state"),
-		       count_of(endpoint, "connections", connections), count_of(endpoint, "live", live),
-		       strcmp(reason, "serving") == 0 ? "" : "  ", strcmp(reason, "serving") == 0 ? "" : reason);
-	}
-}
-
-static void print_links(const cJSON *links)
-{
-	const cJSON *link;
-
-	cJSON_ArrayForEach (link, links) {
-		printf("  %s  %s -> %s  %s\n", answer_text(link, "name"), answer_text(link, "listen"),
-		       answer_text(link, "service"), answer_text(link, "state"));
-		if (*answer_text(link, "reason"))
-			printf("    %s\n", answer_text(link, "reason"));
-		print_endpoints(link);
-	}
-}
-
-static void print_place(const cJSON *ambassador)
-{
-	const char *netns = answer_text(ambassador, "netns"), *container = answer_text(ambassador, "container");
-
-	if (*container)
-		printf("container %s (%s)\n", container, netns);
-	else
-		printf("namespace %s\n", *netns ? netns : "(its own)");
-}
-
-static void print_docker(const cJSON *docker)
-{
-	const char *error = answer_text(docker, "error");
-
-	if (docker)
-		printf("containers of %s  %s\n", answer_text(docker, "uri"), *error ? error : "good");
-}
-
-static size_t count_links(const cJSON *status)
-{
-	const cJSON *ambassador;
-	size_t links = 0;
-
-	cJSON_ArrayForEach (ambassador, cJSON_GetObjectItemCaseSensitive(status, "ambassadors"))
-		links += (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(ambassador, "links"));
-	return links;
-}
-
-static void print_status(const cJSON *status)
-{
-	const cJSON *item;
-
-	if (!count_links(status))
-		puts("no links");
-	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "ambassadors")) {
-		const cJSON *links = cJSON_GetObjectItemCaseSensitive(item, "links");
-
-		if (!cJSON_GetArraySize(links) && !*answer_text(item, "error"))
-			continue;
-		print_place(item);
-		if (*answer_text(item, "error"))
-			printf("  %s\n", answer_text(item, "error"));
-		print_links(links);
-	}
-	print_docker(cJSON_GetObjectItemCaseSensitive(status, "docker"));
-	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(status, "registries"))
-		answer_print_registry(item, "");
+	status_print(&view, status);
 }
 
 static int show(const char *answer, const struct options *options)
@@ -144,31 +48,53 @@ static int show(const char *answer, const struct options *options)
 	if (*answer_text(status, "error")) {
 		fprintf(stderr, "nuncio status: %s\n", answer_text(status, "error"));
 		code = EXIT_FAILED;
-	} else if (link && !count_links(status)) {
+	} else if (link && !status_count_links(status)) {
 		fprintf(stderr, "nuncio status: there is no link named %s\n", link);
 		code = EXIT_FAILED;
 	} else if (options->json) {
 		fputs(answer, stdout);
 	} else {
-		print_status(status);
+		print_for_people(status);
 	}
 	cJSON_Delete(status);
 	return code;
 }
 
-int command_status(const struct options *options)
+/* Returns an exit code. */
+static int read_interval(const char *text, uint32_t *ret_ms)
 {
-	const char *link = options->n_operands ? options->operands[0] : NULL;
-	char *request = make_request(link), *answer = NULL;
-	struct error err;
-	int code = control_ask(options->control ? options->control : CONTROL_PATH, request, &answer, &err);
+	if (!text || (duration_parse(text, ret_ms) == 0 && *ret_ms >= INTERVAL_LEAST_MS))
+		return EXIT_GOOD;
+	fprintf(stderr, "nuncio status: --interval %s: expected a number with ms, s, m or h, at least 100ms\n", text);
+	return EXIT_USAGE;
+}
 
-	free(request);
+static int ask_once(const struct options *options, const char *path, const char *request)
+{
+	char *answer = NULL;
+	struct error err;
+	int code = control_ask(path, request, &answer, &err);
+
 	if (code < 0) {
 		fprintf(stderr, "nuncio status: %s\n", err.text);
 		return EXIT_FAILED;
 	}
 	code = show(answer, options);
 	free(answer);
+	return code;
+}
+
+int command_status(const struct options *options)
+{
+	const char *path = options->control ? options->control : CONTROL_PATH;
+	char *request = make_request(options->n_operands ? options->operands[0] : NULL);
+	uint32_t interval_ms = INTERVAL_MS;
+	int code = read_interval(options->interval, &interval_ms);
+
+	if (code == EXIT_GOOD && options->watch)
+		code = watch_status(path, request, (int)interval_ms);
+	else if (code == EXIT_GOOD)
+		code = ask_once(options, path, request);
+	free(request);
 	return code;
 }

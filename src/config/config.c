@@ -32,6 +32,14 @@ static void read_registry(struct draft *draft, char *registry, const char *origi
 	draft->registry_origin = origin;
 }
 
+static void read_metrics(struct draft *draft, char *metrics, const char *origin)
+{
+	if (!metrics)
+		return;
+	draft->metrics = metrics;
+	draft->metrics_origin = origin;
+}
+
 static int read_environment(struct draft *draft, struct error *err)
 {
 	char *links = environment("NUNCIO_LINKS", &draft->scratch);
@@ -39,6 +47,7 @@ static int read_environment(struct draft *draft, struct error *err)
 	int r = 0;
 
 	read_registry(draft, environment("NUNCIO_REGISTRY", draft->arena), "NUNCIO_REGISTRY");
+	read_metrics(draft, environment("NUNCIO_METRICS", draft->arena), "NUNCIO_METRICS");
 	while (r == 0 && (word = strsep(&links, " \t\n")))
 		if (*word)
 			r = draft_read_link(draft, LEVEL_ENVIRONMENT, "NUNCIO_LINKS", word, err);
@@ -55,6 +64,8 @@ static int read_flags(struct draft *draft, const struct config_args *args, struc
 		draft->docker = arena_strdup(draft->arena, args->docker);
 		draft->docker_origin = "--docker";
 	}
+	if (args->metrics)
+		read_metrics(draft, arena_strdup(draft->arena, args->metrics), "--metrics");
 	for (size_t i = 0; r == 0 && i < args->n_links; i++)
 		r = draft_read_link(draft, LEVEL_FLAG, "--link", args->links[i], err);
 	return r;
@@ -195,6 +206,16 @@ static int settle_docker(const struct draft *draft, struct config *config, struc
 	return r < 0 ? fail_prefix(err, r, "%s", draft->docker_origin) : 0;
 }
 
+static int settle_metrics(const struct draft *draft, struct config *config, struct error *err)
+{
+	struct ip_port at;
+
+	config->metrics = draft->metrics;
+	if (!draft->metrics || ip_port_parse(draft->metrics, &at) == 0)
+		return 0;
+	return fail(err, -EINVAL, "%s: " VALUE " is not " METRICS_FORM, draft->metrics_origin, draft->metrics);
+}
+
 /* Registries are resolved for links, and for those that labels will ask for. */
 static int settle_base(const struct draft *draft, struct config *config, struct error *err)
 {
@@ -220,6 +241,8 @@ static int settle(struct draft *draft, struct config *config, struct error *err)
 		r = settle_base(draft, config, err);
 	if (r == 0)
 		r = settle_docker(draft, config, err);
+	if (r == 0)
+		r = settle_metrics(draft, config, err);
 	for (size_t i = 0; r == 0 && i < draft->n_ambassadors; i++)
 		r = settle_ambassador(draft, &draft->ambassadors[i], config->base->registry, err);
 	return r;

@@ -15,6 +15,7 @@ void draft_begin(struct draft *draft, struct arena *arena, const char *netns)
 	draft->defaults.loss_hold_ms = LOSS_HOLD_DEFAULT_MS;
 	draft->defaults.retry_s = RETRY_DEFAULT_S;
 	draft->defaults.check = check_default;
+	draft->defaults.eject = eject_default;
 	draft_add_ambassador(draft, netns,
 			     netns ? arena_printf(&draft->scratch, "--netns %s", netns) : "the daemon's own namespace");
 }

@@ -243,6 +243,12 @@ static int read_docker(struct reader *reader, const char *where, const cJSON *va
 	return 0;
 }
 
+static int read_metrics(struct reader *reader, const char *where, const cJSON *value, struct error *err)
+{
+	reader->draft->metrics_origin = where;
+	return read_text(reader, where, value, METRICS_FORM, &reader->draft->metrics, err);
+}
+
 static int read_registry_keys(struct reader *reader, const char *where, const cJSON *object, struct registry_conf *ret,
 			      struct error *err)
 {
@@ -334,6 +340,7 @@ static int read_top(struct reader *reader, const cJSON *root, struct error *err)
 	} members[] = {
 		{"registry", read_default_registry}, {"registries", read_registries},	{"defaults", read_defaults},
 		{"links", read_top_links},	     {"ambassadors", read_ambassadors}, {"docker", read_docker},
+		{"metrics", read_metrics},
 	};
 	int r;
 

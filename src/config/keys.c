@@ -12,6 +12,7 @@ static const char *const balance_names[] = {
 	[BALANCE_ROUNDROBIN] = "roundrobin",
 	[BALANCE_RANDOM] = "random",
 	[BALANCE_SOURCE] = "source",
+	[BALANCE_LEASTCONN] = "leastconn",
 };
 
 static const char *const masquerade_names[] = {
@@ -137,12 +138,7 @@ static int set_registry(const struct key *key, struct link_conf *link, char *tex
 
 static int set_balance(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
-	int balance;
-
-	if (strcmp(text, "leastconn") == 0)
-		return fail(err, -ENOTSUP, "\"%s\" is not yet supported by this version: expected %s", text,
-			    key->values);
-	balance = find_value(key, balance_names, ARRAY_SIZE(balance_names), text, err);
+	int balance = find_value(key, balance_names, ARRAY_SIZE(balance_names), text, err);
 	if (balance >= 0)
 		link->balance = (enum balance)balance;
 	return balance < 0 ? balance : 0;
@@ -221,6 +217,16 @@ static int set_drain_for(const struct key *key, struct link_conf *link, char *te
 	return 0;
 }
 
+static int set_slow_start(const struct key *key, struct link_conf *link, char *text, struct error *err)
+{
+	uint32_t ms = 0;
+
+	if (strcmp(text, "off") != 0 && (duration_parse(text, &ms) < 0 || !ms))
+		return refuse_value(key, text, err);
+	link->slow_start_ms = ms;
+	return 0;
+}
+
 static int set_loss_hold(const struct key *key, struct link_conf *link, char *text, struct error *err)
 {
 	return duration_parse(text, &link->loss_hold_ms) < 0 ? refuse_value(key, text, err) : 0;
@@ -251,6 +257,8 @@ const struct key top_keys[] = {
 	{"defaults", DEFAULTS_FORM, "none", "what links start from", 0, NULL},
 	{"links", LINKS_FORM, "none", "links in the namespace of --netns, or in the daemon's own", 0, NULL},
 	{"ambassadors", AMBASSADORS_FORM, "none", "links in other namespaces", 0, NULL},
+	{"metrics", METRICS_FORM, "none", "where metrics and the page for people are shown, to everybody who asks", 0,
+	 NULL},
 	{"docker", DOCKER_FORM, "none", "the engine whose containers get the links of their labels", 0, NULL},
 	{0},
 };
@@ -278,8 +286,8 @@ const struct key link_keys[] = {
 	 set_listen},
 	{"service", "1 to 255 visible ASCII characters", NULL, "the service's name in the registry", 0, set_service},
 	{"registry", "URI or name in \"registries\"", "--registry", "where the endpoints come from", 0, set_registry},
-	{"balance", "roundrobin, random, source", "roundrobin",
-	 "how connections are spread; source: by the client's address", KEY_IN_DEFAULTS, set_balance},
+	{"balance", "roundrobin, random, source, leastconn", "roundrobin",
+	 "how connections are spread; source: by client address", KEY_IN_DEFAULTS, set_balance},
 	{"masquerade", "auto, always, never", "auto", "hide the client's address; auto: where replies would get lost",
 	 KEY_IN_DEFAULTS, set_masquerade},
 	{"affinity", AFFINITY_FORM, "off", "a client keeps its endpoint until it is idle for so long", KEY_IN_DEFAULTS,
@@ -299,15 +307,18 @@ const struct key link_keys[] = {
 	{"loss_hold", DURATION_FORM, "30s", "how long they stay; 0s: not at all", KEY_IN_DEFAULTS, set_loss_hold},
 	{"check", CHECK_FORM, "off", "endpoints that do not answer get no connections", KEY_IN_DEFAULTS,
 	 check_set_word},
-	{"eject", "an object", "off", "passive: refused or unanswered connections seen", KEY_LATER, NULL},
+	{"eject", EJECT_FORM, "off", "whose connections fail gets none for a while (true: 5/10s)",
+	 KEY_IN_DEFAULTS | KEY_TRUTH, eject_set_word},
 	{"on_all_down", "serve, empty", "serve", "no endpoint is well: use all of them, or none", KEY_IN_DEFAULTS,
 	 set_on_all_down},
-	{"slow_start", "duration", "off", "a new endpoint's share grows during it", KEY_LATER, NULL},
+	{"slow_start", "off, " DURATION_FORM, "off", "a new endpoint's share grows during it", KEY_IN_DEFAULTS,
+	 set_slow_start},
 	{0},
 };
 
 static const struct key_object objects[] = {
 	{"check", check_keys, check_begin_object, check_end_object},
+	{"eject", eject_keys, eject_begin_object, eject_end_object},
 };
 
 const struct key_object *key_object_find(const struct key *key)
@@ -321,17 +332,17 @@ const struct key_object *key_object_find(const struct key *key)
 
 bool key_is_accepted(const struct key *key)
 {
-	return !(key->flags & KEY_LATER);
+	return key->name != NULL;
 }
 
 bool key_is_option(const struct key *key)
 {
-	return key->fallback && key_is_accepted(key);
+	return key->fallback;
 }
 
 bool key_is_default(const struct key *key)
 {
-	return (key->flags & KEY_IN_DEFAULTS) && key_is_accepted(key);
+	return key->flags & KEY_IN_DEFAULTS;
 }
 
 /* Room for the names of any table, with ", " between them. */
@@ -359,9 +370,6 @@ int key_find(const struct key *table, const char *name, key_filter filter, const
 	key_list(table, filter, accepted);
 	if (!key->name)
 		return fail(err, -EINVAL, "unknown key " VALUE ": accepted are %s", name, accepted);
-	if (key->flags & KEY_LATER)
-		return fail(err, -ENOTSUP, "\"%s\" is not yet supported by this version: accepted are %s", name,
-			    accepted);
 	if (!filter(key))
 		return fail(err, -EINVAL, "\"%s\" cannot stand here: accepted are %s", name, accepted);
 	*ret = key;
@@ -375,6 +383,9 @@ static const char *key_values(const struct key *key, char buffer[KEY_LIST_TEXT])
 	return buffer;
 }
 
+/* A column wider than this would push all else off the screen for the sake of one key. */
+#define VALUES_WIDTH 42
+
 static int widest_values(const struct key *table)
 {
 	char values[KEY_LIST_TEXT];
@@ -385,7 +396,7 @@ static int widest_values(const struct key *table)
 
 		widest = width > widest ? width : widest;
 	}
-	return widest;
+	return widest > VALUES_WIDTH ? VALUES_WIDTH : widest;
 }
 
 static void print_keys(const struct key *table, int name_width)
@@ -394,8 +405,7 @@ static void print_keys(const struct key *table, int name_width)
 	char values[KEY_LIST_TEXT];
 
 	for (const struct key *key = table; key->name; key++)
-		printf("  %-*s  %-*s  %s%s\n", name_width, key->name, width, key_values(key, values),
-		       key->flags & KEY_LATER ? "(later) " : "", key->meaning);
+		printf("  %-*s  %-*s  %s\n", name_width, key->name, width, key_values(key, values), key->meaning);
 }
 
 void config_print_keys(void)
@@ -410,9 +420,8 @@ void config_print_keys(void)
 static void print_key_table(const char *name, const struct key *table)
 {
 	for (const struct key *key = table; key->name; key++)
-		if (key_is_accepted(key))
-			printf("key\t%s\t%s\t%s\t%s\t%s\n", name, key->name, key->values,
-			       key->fallback ? key->fallback : "", key->meaning);
+		printf("key\t%s\t%s\t%s\t%s\t%s\n", name, key->name, key->values, key->fallback ? key->fallback : "",
+		       key->meaning);
 }
 
 void config_print_key_tables(void)

@@ -12,12 +12,20 @@ void link_mark_dirty(struct link *link)
 {
 	if (!link->dirty) {
 		link->dirty = true;
+		link->dirty_since = uv_hrtime();
 		DL_APPEND2(link->ambassador->dirty, link, dirty_prev, dirty_next);
 	}
 }
 
+void link_mark_changed(struct link *link, enum event_cause cause)
+{
+	link->causes |= cause;
+	link_mark_dirty(link);
+}
+
 void link_mark_clean(struct link *link)
 {
+	link->causes = 0;
 	if (link->dirty) {
 		link->dirty = false;
 		DL_DELETE2(link->ambassador->dirty, link, dirty_prev, dirty_next);
@@ -73,7 +81,7 @@ static void on_service_changed(struct subscription *subscription)
 {
 	struct link *link = (struct link *)(void *)((char *)subscription - offsetof(struct link, subscription));
 
-	link_mark_dirty(link);
+	link_mark_changed(link, CAUSE_REGISTRY);
 }
 
 void link_free(struct ambassador *ambassador, struct link *link)
@@ -85,6 +93,9 @@ void link_free(struct ambassador *ambassador, struct link *link)
 		plan_clear(&link->plan);
 	leavers_clear(&link->leavers);
 	link_checks_clear(link);
+	link_starters_clear(link);
+	link_load_clear(link);
+	link_ejections_clear(link);
 	free(link->error);
 	free(link);
 }
@@ -126,7 +137,7 @@ static int configure_link(struct ambassador *ambassador, const struct link_conf 
 	link->conf = conf;
 	link->removed = false;
 	link->configured = true;
-	link_mark_dirty(link);
+	link_mark_changed(link, CAUSE_CONFIGURATION);
 	if (!resubscribe)
 		return 0;
 	link->redirected = link->installed;
@@ -141,7 +152,7 @@ static void remove_link(struct ambassador *ambassador, struct link *link)
 	link_checks_clear(link);
 	link->conf = NULL;
 	catalog_unsubscribe(ambassador->catalog, &link->subscription);
-	link_mark_dirty(link);
+	link_mark_changed(link, CAUSE_CONFIGURATION);
 }
 
 /* Links that are no longer configured: those that the kernel has go with the next reconciliation. */
@@ -174,6 +185,7 @@ int ambassador_configure(struct ambassador *ambassador, const struct ambassador_
 			code = fail(err, one, "%s: %s", conf->links[i].origin, reason.text);
 	}
 	remove_unconfigured(ambassador);
+	ambassador_eject_configured(ambassador);
 	ambassador->footprint_dirty = true;
 	return code;
 }

@@ -93,9 +93,12 @@ static void find_standing(const struct link *link, const struct endpoints *endpo
 	struct appraisal *appraisals = link_appraise(link, weighed);
 
 	plan_standing(weighed, appraisals, link->conf, standing);
-	free(appraisals);
-	for (uint32_t i = 0; i < endpoints->count; i++)
+	for (uint32_t i = 0; i < endpoints->count; i++) {
 		details[i].standing = standing[i];
+		details[i].share = appraisals[i].share;
+		details[i].slow_start_left_ms = link_starter_left_ms(link, &endpoints->items[i].at);
+	}
+	free(appraisals);
 	endpoints_unref(weighed);
 	free(standing);
 }
@@ -131,6 +134,14 @@ static void count_connections(const struct link *link, const struct endpoints *e
 	free(addresses);
 }
 
+/* Until then by uv_now(). */
+static double seconds_left(const struct ambassador *ambassador, uint64_t until_ms)
+{
+	uint64_t now = uv_now(ambassador->loop);
+
+	return until_ms > now ? (double)(until_ms - now) / 1000 : 0;
+}
+
 /* To be freed. */
 static struct endpoint_detail *describe_endpoints(const struct survey *survey, const struct link *link,
 						  const struct endpoints *endpoints)
@@ -148,6 +159,9 @@ static struct endpoint_detail *describe_endpoints(const struct survey *survey, c
 		details[i].checked = link_checks_report(link, &endpoint->at, &details[i].check);
 		if (survey)
 			survey_find(survey, &link->conf->listen, &endpoint->at, &details[i]);
+		details[i].ejection = ejections_find(&link->ejections.known, &endpoint->at);
+		if (details[i].ejection)
+			details[i].ejection_left = seconds_left(ambassador, details[i].ejection->until_ms);
 		if (ambassador->options.overrides)
 			details[i].override = overrides_of(ambassador->options.overrides, ambassador->netns,
 							   link->conf->name, endpoint);

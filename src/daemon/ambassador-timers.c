@@ -13,6 +13,7 @@ static void on_retry(uv_timer_t *timer)
 
 	ambassador->backing_off = false;
 	ambassador->footprint_dirty |= ambassador->footprint_error != NULL;
+	ambassador->failure_watch.due |= ambassador->failure_watch.error != NULL;
 	/* The loop reconciles after every event, this one too. */
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->error)
@@ -36,7 +37,7 @@ static void on_hold_over(uv_timer_t *timer)
 
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->installed && (link->plan.hold || link->loss.held))
-			link_mark_dirty(link);
+			link_mark_changed(link, CAUSE_TIME);
 	}
 }
 

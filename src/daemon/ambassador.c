@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
@@ -54,6 +55,7 @@ static void close_sockets(struct ambassador *ambassador)
 {
 	if (ambassador->checker)
 		checker_pause(ambassador->checker);
+	ambassador_unwatch_failures(ambassador);
 	if (ambassador->watch)
 		uv_close((uv_handle_t *)ambassador->watch, on_handle_closed);
 	if (ambassador->table_watch)
@@ -84,9 +86,8 @@ static void leave_namespace(struct ambassador *ambassador)
 {
 	/* Of a container, the agent is told as well. */
 	ambassador->gone = ambassador->conf->container != NULL;
-	log_write(ambassador->gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
-		  "%s: its network namespace is gone, or another one has its name; the rules went with it",
-		  ambassador->netns);
+	event_say(ambassador->gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, CAUSE_KERNEL, ambassador->netns, NULL,
+		  "its network namespace is gone, or another one has its name; the rules went with it");
 	close_sockets(ambassador);
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
 		if (link->installed)
@@ -132,6 +133,7 @@ static void on_patrol(uv_timer_t *timer)
 
 	ambassador->footprint_dirty |= ambassador->nft && ambassador->footprint.n_interfaces;
 	link_checks_patrol(ambassador);
+	link_ejections_patrol(ambassador);
 }
 
 struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,
@@ -149,10 +151,15 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 	ambassador->hold = new_timer(ambassador);
 	ambassador->look_again = new_timer(ambassador);
 	ambassador->drain = new_timer(ambassador);
+	ambassador->step = new_timer(ambassador);
+	ambassador->count = new_timer(ambassador);
 	ambassador->presence = new_timer(ambassador);
 	if (conf->netns)
 		uv_timer_start(ambassador->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
 	ambassador->settle = new_timer(ambassador);
+	ambassador->failure_watch.pause = new_timer(ambassador);
+	ambassador->failure_watch.look = new_timer(ambassador);
+	ambassador->failure_watch.tend = new_timer(ambassador);
 	ambassador->patrol = new_timer(ambassador);
 	uv_timer_start(ambassador->patrol, on_patrol, PATROL_MS, PATROL_MS);
 	return ambassador;
@@ -161,8 +168,18 @@ struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, cons
 void ambassador_free(struct ambassador *ambassador)
 {
 	uv_timer_t *const timers[] = {
-		ambassador->retry,    ambassador->hold,	  ambassador->look_again, ambassador->drain,
-		ambassador->presence, ambassador->settle, ambassador->patrol,
+		ambassador->retry,
+		ambassador->hold,
+		ambassador->look_again,
+		ambassador->drain,
+		ambassador->presence,
+		ambassador->settle,
+		ambassador->patrol,
+		ambassador->step,
+		ambassador->count,
+		ambassador->failure_watch.pause,
+		ambassador->failure_watch.look,
+		ambassador->failure_watch.tend,
 	};
 
 	while (ambassador->links)
@@ -180,6 +197,7 @@ void ambassador_free(struct ambassador *ambassador)
 	free(ambassador->error);
 	free(ambassador->footprint_error);
 	free(ambassador->flows_error);
+	free(ambassador->failure_watch.error);
 	free(ambassador);
 }
 
@@ -320,8 +338,9 @@ static void on_table_changed(uv_poll_t *watch, int status, int events)
 	if (!nft_watch_drain(ambassador->nft, &intruder))
 		return;
 	if (intruder.port)
-		log_warning("%s%sthe table inet " TABLE_NAME " was changed by %s (netlink port %u): looking after it",
-			    ambassador->netns, *ambassador->netns ? ": " : "", intruder.process, intruder.port);
+		event_say(LOG_LEVEL_WARNING, CAUSE_REPAIR, ambassador->netns, NULL,
+			  "the table inet " TABLE_NAME " was changed by %s (netlink port %u): looking after it",
+			  intruder.process, intruder.port);
 	ambassador->resync = true;
 }
 

@@ -10,7 +10,9 @@
 typedef void (*opinion_fn)(const struct link *link, const struct endpoints *weighed, struct appraisal *appraisals);
 
 /* In this order; NULL at the end. */
-static const opinion_fn opinions[] = {link_checks_appraise, NULL};
+static const opinion_fn opinions[] = {
+	link_checks_appraise, link_ejections_appraise, link_starters_appraise, link_load_appraise, NULL,
+};
 
 struct appraisal *link_appraise(const struct link *link, const struct endpoints *weighed)
 {

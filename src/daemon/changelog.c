@@ -6,7 +6,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "base/log.h"
+#include "base/event.h"
 
 /* Ids named in one line; the others are counted. */
 #define IDS_PER_LINE 12
@@ -35,14 +35,36 @@ static void put_id(struct line *line, char sign, const struct endpoint *endpoint
 		line->left_out++;
 }
 
-static void put_change(struct line *line, const struct endpoint *old, const struct endpoint *new)
+/* What became of an endpoint by what the ambassador found out. */
+static const char *health_of(const struct link_plan *plan, uint32_t index)
 {
+	enum verdict verdict = plan->appraisals ? plan->appraisals[index].verdict : VERDICT_NONE;
+
+	switch (verdict) {
+	case VERDICT_NONE:
+	case VERDICT_UNKNOWN:
+	case VERDICT_UP:
+		return "up";
+	case VERDICT_DOWN:
+		return "down";
+	case VERDICT_EJECTED:
+		return "ejected";
+	}
+	return "up";
+}
+
+static void put_change(struct line *line, const struct link_plan *before, uint32_t i, const struct link_plan *after,
+		       uint32_t j)
+{
+	const struct endpoint *old = &before->endpoints->items[i], *new = &after->endpoints->items[j];
+	const char *health_was = health_of(before, i), *health_is = health_of(after, j);
 	char was[IP_PORT_TEXT], is[IP_PORT_TEXT];
 	bool moved = !ip_port_equal(&old->at, &new->at);
 	bool reweighted = !line->adopted && old->weight != new->weight;
+	bool turned = strcmp(health_was, health_is) != 0;
 	bool shifted = !line->adopted && old->priority != new->priority;
 
-	if (!moved && !reweighted && !shifted)
+	if (!moved && !reweighted && !shifted && !turned)
 		return;
 	if (line->ids++ >= IDS_PER_LINE) {
 		line->left_out++;
@@ -55,11 +77,14 @@ static void put_change(struct line *line, const struct endpoint *old, const stru
 		fprintf(line->out, "(weight %u->%u)", old->weight, new->weight);
 	if (shifted)
 		fprintf(line->out, "(priority %u->%u)", old->priority, new->priority);
+	if (turned)
+		fprintf(line->out, "(%s->%s)", health_was, health_is);
 }
 
 /* Both are ordered by id. */
-static void put_endpoints(struct line *line, const struct endpoints *old, const struct endpoints *new)
+static void put_endpoints(struct line *line, const struct link_plan *before, const struct link_plan *after)
 {
+	const struct endpoints *old = before ? before->endpoints : NULL, *new = after ? after->endpoints : NULL;
 	uint32_t i = 0, j = 0, n_old = old ? old->count : 0, n_new = new ? new->count : 0;
 
 	while (i < n_old || j < n_new) {
@@ -70,7 +95,7 @@ static void put_endpoints(struct line *line, const struct endpoints *old, const 
 		else if (order > 0)
 			put_id(line, '+', &new->items[j]);
 		else
-			put_change(line, &old->items[i], &new->items[j]);
+			put_change(line, before, i, after, j);
 		i += order <= 0;
 		j += order >= 0;
 	}
@@ -89,60 +114,71 @@ static void put_settings(struct line *line, const struct link_plan *old, const s
 			masquerade_name(new->masquerade));
 }
 
-static void put_circumstances(struct line *line, const struct changelog_entry *entry, const struct changelog_sums *sums)
+#define STATE_TEXT 64
+static const char *state_text(const struct link_plan *plan, char buffer[STATE_TEXT])
 {
-	fprintf(line->out, " (");
-	if (entry->new)
-		fprintf(line->out, "%u endpoint%s in %u slot%s; ", entry->new->endpoints->count,
-			entry->new->endpoints->count == 1 ? "" : "s", entry->new->slots.count,
-			entry->new->slots.count == 1 ? "" : "s");
-	if (*entry->revision)
-		fprintf(line->out, "revision %s; ", entry->revision);
-	fprintf(line->out, "%llu messages", (unsigned long long)sums->messages);
-	if (entry->received && sums->acknowledged > entry->received)
-		fprintf(line->out, "; %.2f ms", (double)(sums->acknowledged - entry->received) / 1e6);
-	fprintf(line->out, ")");
+	snprintf(buffer, STATE_TEXT, "%u endpoint%s in %u slot%s", plan->endpoints->count,
+		 plan->endpoints->count == 1 ? "" : "s", plan->slots.count, plan->slots.count == 1 ? "" : "s");
+	return buffer;
 }
 
-void changelog_link(const struct changelog_entry *entry, struct changelog_sums *sums)
+/* Returns what changed, each piece with a space in front, to be freed; "" where nothing did. */
+static char *describe(const struct changelog_entry *entry)
 {
-	enum log_level level = sums->lines < CHANGELOG_LINES ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 	const struct link_plan *any = entry->new ? entry->new : entry->old;
 	char *text = NULL, listen[LISTEN_TEXT];
-	size_t length = 0;
+	size_t length;
 	struct line line = {
-		.out = log_enabled(level) ? open_memstream(&text, &length) : NULL,
+		.out = open_memstream(&text, &length),
 		.family = any->listen.at.addr.family,
 		.adopted = entry->adopted,
 	};
 
-	if (!line.out)
-		return;
 	if (!entry->old)
 		fprintf(line.out, " new, %s", listen_text(&any->listen, listen));
 	else if (!entry->new)
 		fprintf(line.out, " gone, %s", listen_text(&any->listen, listen));
-	put_endpoints(&line, entry->old ? entry->old->endpoints : NULL, entry->new ? entry->new->endpoints : NULL);
+	put_endpoints(&line, entry->old, entry->new);
 	if (entry->old && entry->new && !entry->adopted)
 		put_settings(&line, entry->old, entry->new);
-	fflush(line.out);
-	if (length) {
-		put_circumstances(&line, entry, sums);
-		fflush(line.out);
-		log_write(level, "%s%slink %s:%s", entry->netns, *entry->netns ? ": " : "", any->name, text);
+	fclose(line.out);
+	return text;
+}
+
+void changelog_link(const struct changelog_entry *entry, struct changelog_sums *sums)
+{
+	struct event event = {
+		.level = sums->lines < CHANGELOG_LINES ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+		.causes = entry->causes,
+		.netns = entry->netns,
+		.link = entry->new ? entry->new->name : entry->old->name,
+		.revision = entry->revision,
+		.messages = sums->messages,
+	};
+	char *text, state[STATE_TEXT];
+
+	if (!event_wanted(event.level))
+		return;
+	text = describe(entry);
+	if (*text) {
+		event.text = text + 1;
+		event.state = entry->new ? state_text(entry->new, state) : NULL;
+		if (entry->received && sums->acknowledged > entry->received)
+			event.took_ns = sums->acknowledged - entry->received;
+		event_tell(&event);
 		sums->lines++;
 	}
-	fclose(line.out);
 	free(text);
 }
 
 void changelog_ready(const char *netns, uint32_t links, uint32_t endpoints, const struct changelog_sums *sums)
 {
-	log_notice("%s%sready: %u link%s with %u endpoint%s; %s, %llu objects changed by %llu messages in %.1f ms",
-		   netns, *netns ? ": " : "", links, links == 1 ? "" : "s", endpoints, endpoints == 1 ? "" : "s",
-		   sums->adopted ? "took over the table that was there" : "made the table",
-		   (unsigned long long)sums->changes, (unsigned long long)sums->messages,
-		   (double)(uv_hrtime() - sums->started) / 1e6);
+	event_say(LOG_LEVEL_NOTICE, sums->adopted ? CAUSE_ADOPTION : CAUSE_CONFIGURATION, netns, NULL,
+		  "ready: %u link%s with %u endpoint%s; %s, %llu objects changed by %llu messages in %.1f ms", links,
+		  links == 1 ? "" : "s", endpoints, endpoints == 1 ? "" : "s",
+		  sums->adopted ? "took over the table that was there" : "made the table",
+		  (unsigned long long)sums->changes, (unsigned long long)sums->messages,
+		  (double)(uv_hrtime() - sums->started) / 1e6);
 }
 
 void changelog_print_changes(const char *netns, const struct changes *changes)

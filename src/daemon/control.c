@@ -17,6 +17,9 @@
 #define REQUEST_MAX 65536
 #define CLIENTS_MAX 32
 
+/* And of what it follows and does not read, bytes. */
+#define BACKLOG_MAX (256 * 1024)
+
 struct control {
 	uv_pipe_t pipe;
 	char *path;
@@ -33,7 +36,9 @@ struct client {
 	struct client *prev, *next;
 	char request[REQUEST_MAX];
 	size_t used;
-	bool answering; /* one request at a time: an answer that is not read holds up its client, not us */
+	cJSON *following; /* the request that asked for it, or NULL */
+	bool answering;	  /* one request at a time: an answer that is not read holds up its client, not us */
+	bool ending;	  /* when all is written */
 	bool closing;
 };
 
@@ -70,6 +75,7 @@ static void on_client_closed(uv_handle_t *handle)
 	if (client->next)
 		client->next->prev = client->prev;
 	control->n_clients--;
+	cJSON_Delete(client->following);
 	free(client);
 	release_when_idle(control);
 }
@@ -89,26 +95,32 @@ static void on_written(uv_write_t *write, int status)
 	free(reply->text);
 	free(reply);
 	client->answering = false;
-	if (status < 0)
+	if (status < 0 || (client->ending && !uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe)))
 		close_client(client);
 	else
 		handle_lines(client);
 }
 
-static void send_reply(struct client *client, char *text, size_t length)
+/* Takes the text over. */
+static void send_text(struct client *client, char *text, size_t length)
 {
 	struct reply *reply = xcalloc(1, sizeof(*reply));
 	uv_buf_t buffer = uv_buf_init(text, (unsigned int)length);
 
 	reply->text = text;
 	reply->write.data = reply;
-	client->answering = true;
-	uv_read_stop((uv_stream_t *)&client->pipe);
 	if (uv_write(&reply->write, (uv_stream_t *)&client->pipe, &buffer, 1, on_written) < 0) {
 		free(text);
 		free(reply);
 		close_client(client);
 	}
+}
+
+static void send_reply(struct client *client, char *text, size_t length)
+{
+	client->answering = true;
+	uv_read_stop((uv_stream_t *)&client->pipe);
+	send_text(client, text, length);
 }
 
 static void handle_request(struct client *client, const char *line)
@@ -117,14 +129,18 @@ static void handle_request(struct client *client, const char *line)
 	char *text = NULL;
 	size_t length = 0;
 	FILE *out = open_memstream(&text, &length);
+	bool follows = false;
 
 	if (cJSON_IsObject(request))
-		client->control->request(client->control->context, request, out);
+		follows = client->control->request(client->control->context, request, out);
 	else
 		fprintf(out, "{\"error\":\"a request is one JSON object on a line\"}");
 	fputc('\n', out);
 	fclose(out);
-	cJSON_Delete(request);
+	if (follows)
+		client->following = request;
+	else
+		cJSON_Delete(request);
 	send_reply(client, text, length);
 }
 
@@ -145,6 +161,8 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 		close_client(client);
 		return;
 	}
+	if (client->following) /* it has its say behind it; what matters is that it goes */
+		return;
 	client->used += (size_t)length;
 	handle_lines(client);
 }
@@ -152,9 +170,11 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 /* The next request that is there; where there is none, more is read. */
 static void handle_lines(struct client *client)
 {
-	char *end = memchr(client->request, '\n', client->used);
+	char *end = client->following ? NULL : memchr(client->request, '\n', client->used);
 	size_t length;
 
+	if (client->following)
+		client->used = 0;
 	if (client->closing || client->answering)
 		return;
 	if (!end && client->used == sizeof(client->request)) {
@@ -167,6 +187,24 @@ static void handle_lines(struct client *client)
 		handle_request(client, client->request);
 		client->used -= length;
 		memmove(client->request, client->request + length, client->used);
+	}
+}
+
+static void publish_to(struct client *client, const char *line)
+{
+	static const char lost[] = "{\"error\":\"events came faster than they were read; this is the end\"}\n";
+	char *text;
+
+	client->ending = uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) > BACKLOG_MAX;
+	text = client->ending ? xstrdup(lost) : xasprintf("%s\n", line);
+	send_text(client, text, strlen(text));
+}
+
+void control_publish(struct control *control, const char *line, control_wants_fn wants, const void *about)
+{
+	for (struct client *client = control->clients; client; client = client->next) {
+		if (client->following && !client->ending && !client->closing && wants(client->following, about))
+			publish_to(client, line);
 	}
 }
 

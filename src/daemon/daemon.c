@@ -6,10 +6,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -19,9 +21,13 @@
 #include "daemon/meter.h"
 #include "daemon/privileges.h"
 #include "daemon/requests.h"
+#include "daemon/site.h"
 #include "daemon/state.h"
 #include "daemon/supervision.h"
 #include "daemon/verdict-keeper.h"
+
+/* File descriptors that may be needed at a time. */
+#define FILES_WANTED 65536
 
 struct daemon {
 	const struct daemon_options *options;
@@ -33,7 +39,9 @@ struct daemon {
 	struct ambassador **ambassadors;
 	size_t n_ambassadors;
 	struct control *control;
+	struct site *site; /* NULL: nothing is shown */
 	struct state *state;
+	struct journal *journal;
 	struct keeper *keeper;
 	struct verdict_keeper *verdicts;
 	struct supervision *supervision; /* NULL: nobody's */
@@ -84,16 +92,25 @@ static struct realm realm_of(const struct daemon *daemon)
 		.state = daemon->state,
 		.meter = &daemon->meter,
 		.edition = daemon->edition,
+		.journal = daemon->journal,
 		.docker = daemon->agent ? agent_uri(daemon->agent) : NULL,
 		.docker_error = daemon->agent ? agent_error(daemon->agent) : NULL,
 	};
 }
 
-static void on_request(void *context, const struct cJSON *request, FILE *out)
+static bool on_request(void *context, const struct cJSON *request, FILE *out)
 {
 	struct realm realm = realm_of(context);
 
-	requests_answer(&realm, request, out);
+	return requests_answer(&realm, request, out);
+}
+
+static void on_event(void *context, const struct journal_entry *entry)
+{
+	const struct daemon *daemon = context;
+
+	if (daemon->control)
+		control_publish(daemon->control, entry->json, requests_follows, entry);
 }
 
 /* A path that was asked for must be had; the default one is a convenience that a container may not have. */
@@ -110,6 +127,23 @@ static int open_control(struct daemon *daemon, struct error *err)
 		return 0;
 	}
 	return code;
+}
+
+static struct realm find_realm(void *context)
+{
+	return realm_of(context);
+}
+
+static int open_site(struct daemon *daemon, struct error *err)
+{
+	const char *address = daemon->config->metrics;
+
+	if (daemon->options->once || !address)
+		return 0;
+	if (site_open(&daemon->loop, address, find_realm, daemon, &daemon->site, err) < 0)
+		return fail_prefix(err, -EIO, "metrics");
+	log_notice("metrics and status are shown at http://%s/", address);
+	return 0;
 }
 
 /* Reload */
@@ -143,7 +177,8 @@ static void dismiss_ambassador(struct ambassador *ambassador)
 	if (ambassador_cleanup(ambassador, &err) < 0)
 		log_error("%s", err.text);
 	else if (ambassador_conf(ambassador)->container)
-		log_info("%s: gone, and its links with it", ambassador_netns(ambassador));
+		event_say(LOG_LEVEL_INFO, CAUSE_CONTAINER, ambassador_netns(ambassador), NULL,
+			  "gone, and its links with it");
 	else
 		log_notice("%s: its ambassador is gone, its table, addresses and settings removed",
 			   *ambassador_netns(ambassador) ? ambassador_netns(ambassador) : "own network namespace");
@@ -227,9 +262,18 @@ static void configure_agent(struct daemon *daemon, const struct config *config)
 		log_error("%s", err.text);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
 static void reconfigure(struct daemon *daemon, struct config *config)
 {
 	struct agent *former = daemon->agent;
+
+	/* A port may take privileges that are gone by now. */
+	if (!same_text(config->metrics, daemon->config->metrics))
+		log_warning("reload: another address for metrics takes a restart");
 
 	configure_agent(daemon, config);
 	apply(daemon, config);
@@ -249,7 +293,8 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	(void)signal;
 	supervision_reloading(daemon->supervision);
 	if (config_load(&daemon->options->config, &config, &err) < 0) {
-		log_error("reload: %s; the old configuration stays", err.text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_CONFIGURATION, NULL, NULL, "reload: %s; the old configuration stays",
+			  err.text);
 		daemon->meter.reload_failed = true;
 		supervision_reload_failed(daemon->supervision, err.text);
 		return;
@@ -257,7 +302,7 @@ static void on_hangup(uv_signal_t *handle, int signal)
 	reconfigure(daemon, config);
 	daemon->meter.reload_failed = false;
 	daemon->meter.reloaded = time(NULL);
-	log_notice("reload: the new configuration is in force");
+	event_say(LOG_LEVEL_NOTICE, CAUSE_CONFIGURATION, NULL, NULL, "reload: the new configuration is in force");
 }
 
 /* Running */
@@ -371,6 +416,20 @@ static void open_handles(struct daemon *daemon)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * The usual soft limit of 1024 is for programs that use select(), which we do not; checks of many endpoints in many
+ * namespaces may need more at a time. A service manager may refuse this, and has a setting of its own.
+ */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= FILES_WANTED)
+		return;
+	limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* End, in the reverse order of the start. */
 
 static void clean_up_rules(struct daemon *daemon)
@@ -385,7 +444,9 @@ static void clean_up_rules(struct daemon *daemon)
 
 static void close_everything(struct daemon *daemon)
 {
+	journal_close(daemon->journal);
 	control_close(daemon->control);
+	site_close(daemon->site);
 	keeper_close(daemon->keeper, is_keeping(daemon) ? daemon->catalog : NULL);
 	verdict_keeper_close(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors, is_keeping(daemon));
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
@@ -412,9 +473,11 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 	struct error err;
 	int code;
 
+	raise_file_limit();
 	uv_loop_init(&daemon.loop);
 	open_handles(&daemon);
 	daemon.catalog = catalog_new(&daemon.loop);
+	daemon.journal = journal_open(on_event, &daemon);
 	daemon.supervision = options->once ? NULL : supervision_open(&daemon.loop);
 	daemon.state = state_open(options->state, options->dry_run);
 	if (!config->docker)
@@ -423,6 +486,8 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 		keeper_open(&daemon.loop, state_path(daemon.state), state_was_asked(daemon.state), options->dry_run);
 	daemon.verdicts = verdict_keeper_open(&daemon.loop, state_path(daemon.state), options->dry_run);
 	code = open_control(&daemon, &err);
+	if (code == 0)
+		code = open_site(&daemon, &err);
 	if (code < 0)
 		daemon.exit_code = EXIT_FAILED;
 	if (!options->once && !options->keep_privileges)

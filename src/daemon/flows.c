@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
@@ -322,14 +323,14 @@ static int look(struct sweep *sweep, struct error *err)
 
 static void note_outcome(struct ambassador *ambassador, const struct sweep *sweep, const char *failure)
 {
-	const char *colon = *ambassador->netns ? ": " : "";
-
 	if (text_replace(&ambassador->flows_error, failure) && failure)
-		log_error("%s%s%s: clients may stay on endpoints that are gone", ambassador->netns, colon, failure);
+		event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns, NULL,
+			  "%s: clients may stay on endpoints that are gone", failure);
 	if (!failure && sweep->flows.count)
-		log_info("%s%sendpoints that left: UDP flows ended: %u, unanswered connects balanced anew: %u, "
-			 "connections reset: %u",
-			 ambassador->netns, colon, sweep->udp, sweep->unanswered, sweep->reset);
+		event_say(LOG_LEVEL_INFO, 0, ambassador->netns, NULL,
+			  "endpoints that left: UDP flows ended: %u, unanswered connects balanced anew: %u, "
+			  "connections reset: %u",
+			  sweep->udp, sweep->unanswered, sweep->reset);
 }
 
 static void on_again(uv_timer_t *timer);

@@ -80,18 +80,18 @@ static void log_verdict(const struct link *link, const struct endpoint *endpoint
 			int64_t down_since)
 {
 	struct ambassador *ambassador = link->ambassador;
-	const char *netns = ambassador->netns, *colon = *netns ? ": " : "", *name = link->conf->name;
+	const char *netns = ambassador->netns, *name = link->conf->name;
 	char age[AGE_TEXT];
 
 	if (report->verdict == VERDICT_DOWN)
-		log_write(next_level(ambassador, LOG_LEVEL_WARNING),
-			  "%s%slink %s: %s is down: %s (%u check%s in a row)", netns, colon, name, endpoint->id,
-			  report->reason, report->in_a_row, report->in_a_row == 1 ? "" : "s");
+		event_say(next_level(ambassador, LOG_LEVEL_WARNING), CAUSE_CHECK, netns, name,
+			  "%s is down: %s (%u check%s in a row)", endpoint->id, report->reason, report->in_a_row,
+			  report->in_a_row == 1 ? "" : "s");
 	else if (report->verdict == VERDICT_UP && down_since)
-		log_write(next_level(ambassador, LOG_LEVEL_NOTICE), "%s%slink %s: %s is up again after %s", netns,
-			  colon, name, endpoint->id, age_text((double)(report->since - down_since) / 1000, age));
+		event_say(next_level(ambassador, LOG_LEVEL_NOTICE), CAUSE_CHECK, netns, name, "%s is up again after %s",
+			  endpoint->id, age_text((double)(report->since - down_since) / 1000, age));
 	else
-		log_debug("%s%slink %s: %s: %s", netns, colon, name, endpoint->id, report->reason);
+		event_say(LOG_LEVEL_DEBUG, CAUSE_CHECK, netns, name, "%s: %s", endpoint->id, report->reason);
 }
 
 /* Verdicts */
@@ -102,16 +102,16 @@ static void on_changed(void *context, const struct check_watcher *watcher, enum 
 	struct check_report report = check_report(watcher->target);
 
 	(void)context;
-	link_mark_dirty(link);
+	link_mark_changed(link, CAUSE_CHECK);
 	log_verdict(link, &link->checks.endpoints->items[watcher - link->checks.watchers], &report,
 		    before == VERDICT_DOWN ? before_since : 0);
 }
 
-static bool on_remembered(void *context, const struct ip_port *at, const char *method, struct check_report *ret)
+static bool on_remembered(void *context, const struct ip_port *at, const char *probe, struct check_report *ret)
 {
 	const struct ambassador *ambassador = context;
 
-	return verdict_keeper_find(ambassador->options.verdicts, ambassador->netns, at, method, ret);
+	return verdict_keeper_find(ambassador->options.verdicts, ambassador->netns, at, probe, ret);
 }
 
 static const struct check_watcher *find_watcher(const struct link *link, const struct ip_port *at)

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
+#include "base/event.h"
 #include "daemon/ambassador-state.h"
 #include "daemon/changelog.h"
 #include "daemon/overrides.h"
@@ -13,6 +13,9 @@ static uint64_t now_ms(void)
 }
 
 /* A registry that lost its data is a line for each link, but not for thousands. */
+#define say(link, level, cause, ...) \
+	event_say(level_of(link, level), cause, (link)->ambassador->netns, (link)->conf->name, __VA_ARGS__)
+
 static enum log_level level_of(const struct link *link, enum log_level level)
 {
 	return link->ambassador->losses_told++ < CHANGELOG_LINES ? level : LOG_LEVEL_DEBUG;
@@ -25,12 +28,10 @@ static bool is_to_keep(struct link *link, const struct endpoints *answer)
 		    (link->plan.slots.count || link->keeping);
 
 	if (keep && !link->keeping)
-		log_write(level_of(link, LOG_LEVEL_WARNING),
-			  "link %s: the registry names no endpoint any more; the last known ones stay (on_empty=keep)",
-			  link->conf->name);
+		say(link, LOG_LEVEL_WARNING, CAUSE_REGISTRY,
+		    "the registry names no endpoint any more; the last known ones stay (on_empty=keep)");
 	if (link->keeping && answer && answer->count)
-		log_write(level_of(link, LOG_LEVEL_NOTICE), "link %s: the registry names endpoints again",
-			  link->conf->name);
+		say(link, LOG_LEVEL_NOTICE, CAUSE_REGISTRY, "the registry names endpoints again");
 	return keep;
 }
 
@@ -43,7 +44,7 @@ static bool has_service_before(const struct link *link)
 	return link->installed && !link->redirected && strcmp(link->plan.name, link->conf->name) == 0;
 }
 
-static void log_loss(const struct link *link, uint64_t left_ms)
+static void tell_loss(const struct link *link, uint64_t left_ms)
 {
 	time_t until = time(NULL) + (time_t)((left_ms + 999) / 1000);
 	char text[32] = "";
@@ -51,11 +52,11 @@ static void log_loss(const struct link *link, uint64_t left_ms)
 
 	if (gmtime_r(&until, &tm))
 		strftime(text, sizeof(text), "%H:%M:%SZ", &tm);
-	log_write(level_of(link, LOG_LEVEL_WARNING),
-		  "link %s: the registry names %u endpoint%s where there were %u, less than min_healthy=%u percent;"
-		  " the %u that it lost stay until %s (loss_hold)",
-		  link->conf->name, link->loss.left, link->loss.left == 1 ? "" : "s", link->loss.before,
-		  link->conf->min_healthy, link->loss.held, text);
+	say(link, LOG_LEVEL_WARNING, CAUSE_REGISTRY,
+	    "the registry names %u endpoint%s where there were %u, less than min_healthy=%u percent;"
+	    " the %u that it lost stay until %s (loss_hold)",
+	    link->loss.left, link->loss.left == 1 ? "" : "s", link->loss.before, link->conf->min_healthy,
+	    link->loss.held, text);
 }
 
 /* Says once that a loss is held, and once how that ended. */
@@ -67,20 +68,17 @@ static void note_loss(const struct link *link, uint32_t held_before, const struc
 		uint64_t left_ms = loss_left_ms(loss, link->conf, now_ms());
 
 		if (!held_before)
-			log_loss(link, left_ms);
+			tell_loss(link, left_ms);
 		ambassador_hold_for(link->ambassador, left_ms);
 	} else if (held_before && loss->held_since_ms) {
-		log_write(level_of(link, LOG_LEVEL_WARNING),
-			  "link %s: loss_hold is over; the %u endpoints that were held go", link->conf->name,
-			  held_before);
+		say(link, LOG_LEVEL_WARNING, CAUSE_TIME, "loss_hold is over; the %u endpoints that were held go",
+		    held_before);
 	} else if (held_before && !answer->count) {
-		log_write(level_of(link, LOG_LEVEL_NOTICE),
-			  "link %s: the registry names no endpoint any more; the %u that were held go (on_empty)",
-			  link->conf->name, held_before);
+		say(link, LOG_LEVEL_NOTICE, CAUSE_REGISTRY,
+		    "the registry names no endpoint any more; the %u that were held go (on_empty)", held_before);
 	} else if (held_before) {
-		log_write(level_of(link, LOG_LEVEL_NOTICE),
-			  "link %s: the registry names enough endpoints again; none is held any more",
-			  link->conf->name);
+		say(link, LOG_LEVEL_NOTICE, CAUSE_REGISTRY,
+		    "the registry names enough endpoints again; none is held any more");
 	}
 }
 

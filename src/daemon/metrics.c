@@ -22,12 +22,17 @@ enum {
 	LINK_REFUSED,
 	LINK_ENDPOINTS,
 	LINK_SERVING,
+	LINK_ALL_DOWN,
 	ENDPOINT_STATE,
 	ENDPOINT_SHARE,
 	ENDPOINT_CONNECTIONS,
 	ENDPOINT_OPEN,
 	ENDPOINT_OPEN_BYTES,
 	ENDPOINT_RETRIES,
+	ENDPOINT_CHECK_UP,
+	ENDPOINT_CHECK_SECONDS,
+	ENDPOINT_FAILURES,
+	ENDPOINT_EJECTIONS,
 	REGISTRY_UP,
 	REGISTRY_SUCCESS_TIME,
 	REGISTRY_SERVICES,
@@ -66,6 +71,8 @@ static const struct metric table[] = {
 	[LINK_ENDPOINTS] = {"nuncio_link_endpoints", METRIC_GAUGE, "Endpoints of a link."},
 	[LINK_SERVING] = {"nuncio_link_serving_endpoints", METRIC_GAUGE,
 			  "Endpoints of a link that get new connections."},
+	[LINK_ALL_DOWN] = {"nuncio_link_all_down", METRIC_GAUGE,
+			   "1: no endpoint of the link is well; on_all_down says whether all of them serve then."},
 	[ENDPOINT_STATE] = {"nuncio_endpoint_state", METRIC_GAUGE,
 			    "1 for the state that an endpoint is in (up, draining, ejected or down), with the reason."},
 	[ENDPOINT_SHARE] = {"nuncio_endpoint_share_ratio", METRIC_GAUGE,
@@ -79,6 +86,15 @@ static const struct metric table[] = {
 				 "net.netfilter.nf_conntrack_acct is on."},
 	[ENDPOINT_RETRIES] = {"nuncio_endpoint_retries_total", METRIC_COUNTER,
 			      "Refused connections that were tried again elsewhere; forgotten after a day without."},
+	[ENDPOINT_CHECK_UP] =
+		{"nuncio_endpoint_check_up", METRIC_GAUGE,
+		 "1: an endpoint's checks are good, 0: they fail; of one that is not known yet, nothing."},
+	[ENDPOINT_CHECK_SECONDS] = {"nuncio_endpoint_check_duration_seconds", METRIC_GAUGE,
+				    "How long the last check of an endpoint took."},
+	[ENDPOINT_FAILURES] = {"nuncio_endpoint_failures_total", METRIC_COUNTER,
+			       "Connections to an endpoint that were refused or not answered, where the link ejects."},
+	[ENDPOINT_EJECTIONS] = {"nuncio_endpoint_ejections_total", METRIC_COUNTER,
+				"How often an endpoint was ejected because connections to it failed."},
 	[REGISTRY_UP] = {"nuncio_registry_up", METRIC_GAUGE, "1: the registry answers."},
 	[REGISTRY_SUCCESS_TIME] = {"nuncio_registry_last_success_timestamp_seconds", METRIC_GAUGE,
 				   "When the registry gave its last good answer."},
@@ -179,18 +195,19 @@ static void add_registry(void *context, const struct registry_status *status)
 	struct exposition *exposition = registries->exposition;
 	struct text labels = {0};
 	struct timespec now;
+	int64_t now_ms;
 	uint64_t revision;
 
 	label_registry(registries, status->uri, &labels);
 	clock_gettime(CLOCK_REALTIME, &now);
+	now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	exposition_add_count(exposition, REGISTRY_UP, &labels, status->connected);
 	exposition_add_count(exposition, REGISTRY_SERVICES, &labels, status->services);
 	exposition_add_count(exposition, REGISTRY_SKIPPED, &labels, status->skipped);
 	exposition_add_count(exposition, REGISTRY_ERRORS, &labels, status->errors);
 	if (status->last_success_seconds >= 0)
 		exposition_add(exposition, REGISTRY_SUCCESS_TIME, &labels,
-			       (double)now.tv_sec + (double)(now.tv_nsec / 1000000) / 1e3 -
-				       status->last_success_seconds);
+			       (double)now_ms / 1e3 - status->last_success_seconds);
 	if (number_parse(status->revision, 0, UINT64_MAX, &revision) == 0)
 		exposition_add_count(exposition, REGISTRY_REVISION, &labels, revision);
 	text_clear(&labels);
@@ -247,6 +264,20 @@ static void label_endpoint(struct text *labels, const char *id, const struct ip_
 	labels_add(labels, "address", ip_port_text(at, text));
 }
 
+static void add_check(struct exposition *exposition, const struct check_report *check, const struct text *labels)
+{
+	if (check->verdict == VERDICT_UP || check->verdict == VERDICT_DOWN)
+		exposition_add_count(exposition, ENDPOINT_CHECK_UP, labels, check->verdict == VERDICT_UP);
+	if (check->checked)
+		exposition_add(exposition, ENDPOINT_CHECK_SECONDS, labels, check->took_us / 1e6);
+}
+
+static void add_ejection(struct exposition *exposition, const struct ejection *ejection, const struct text *labels)
+{
+	exposition_add_count(exposition, ENDPOINT_FAILURES, labels, ejection ? ejection->failures : 0);
+	exposition_add_count(exposition, ENDPOINT_EJECTIONS, labels, ejection ? ejection->ejections : 0);
+}
+
 /* An endpoint that the kernel does not count yet has no sample: 0 would look as if it had begun anew. */
 static void add_endpoint(struct exposition *exposition, const struct link_status *status, uint32_t index,
 			 struct text *labels)
@@ -267,6 +298,10 @@ static void add_endpoint(struct exposition *exposition, const struct link_status
 	if (status->bytes_known)
 		exposition_add_count(exposition, ENDPOINT_OPEN_BYTES, labels, detail->bytes);
 	exposition_add_count(exposition, ENDPOINT_RETRIES, labels, detail->refusals);
+	if (detail->checked)
+		add_check(exposition, &detail->check, labels);
+	if (status->conf->eject.failures)
+		add_ejection(exposition, detail->ejection, labels);
 	labels->length = length;
 }
 
@@ -278,6 +313,27 @@ static void add_departed(struct exposition *exposition, const struct departed *d
 	add_state(exposition, ENDPOINT_STATE, labels, "draining", "removed");
 	exposition_add_count(exposition, ENDPOINT_OPEN, labels, departed->live);
 	labels->length = length;
+}
+
+static bool is_unwell(const struct endpoint_detail *detail)
+{
+	return (detail->checked && detail->check.verdict == VERDICT_DOWN) ||
+	       (detail->ejection && detail->ejection->state == EJECTION_OUT);
+}
+
+/* Who is not well serves only where nobody is. */
+static bool is_all_down(const struct link_status *status)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < status->endpoints->count; i++) {
+		const struct endpoint_detail *detail = &status->details[i];
+
+		if (detail->standing == STANDING_SERVING)
+			return is_unwell(detail);
+		any |= detail->standing == STANDING_DOWN || detail->standing == STANDING_EJECTED;
+	}
+	return any;
 }
 
 static void add_link_info(struct exposition *exposition, const struct link_conf *conf, struct text *labels)
@@ -306,6 +362,7 @@ static void add_link(void *context, const struct link_status *status)
 	exposition_add_count(exposition, LINK_REFUSED, &labels, status->refused);
 	exposition_add_count(exposition, LINK_ENDPOINTS, &labels, status->endpoints->count);
 	exposition_add_count(exposition, LINK_SERVING, &labels, status->serving);
+	exposition_add_count(exposition, LINK_ALL_DOWN, &labels, is_all_down(status));
 	for (uint32_t i = 0; i < status->endpoints->count; i++)
 		add_endpoint(exposition, status, i, &labels);
 	for (size_t i = 0; i < status->n_departed; i++)
@@ -348,7 +405,7 @@ static void on_end(void *context)
 	add_daemon(&metrics->exposition, &realm);
 	add_registries(&metrics->exposition, &realm);
 	add_process(&metrics->exposition);
-	exposition_end(&metrics->exposition, &metrics->texts);
+	exposition_end(&metrics->exposition, &metrics->text);
 	if (metrics->done)
 		metrics->done(metrics);
 }
@@ -363,8 +420,7 @@ const struct visitor metrics_visitor = {
 
 void metrics_clear(struct metrics *metrics)
 {
-	texts_clear(&metrics->texts);
 	if (metrics->exposition.metrics)
-		exposition_end(&metrics->exposition, &metrics->texts);
-	texts_clear(&metrics->texts);
+		exposition_end(&metrics->exposition, &metrics->text);
+	scroll_clear(&metrics->text);
 }

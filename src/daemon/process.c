@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -23,28 +24,40 @@ static double boot_time(void)
 	return (double)(now.tv_sec - since.tv_sec) + (double)(now.tv_nsec - since.tv_nsec) / 1e9;
 }
 
-/* The fields from the third on stand behind the command's name, which may have anything in it but a ')' at the end. */
-static void read_stat(struct process_figures *ret)
+/* Fields of /proc/PID/stat, as proc(5) numbers them. */
+#define STAT_START 22
+#define STAT_SIZE 23
+#define STAT_PAGES 24
+
+/* What follows the command's name, which may have anything in it but a ')' at the end: the fields from the third on. */
+static char *read_fields(char *line, int size)
 {
 	FILE *file = fopen("/proc/self/stat", "re");
-	unsigned long long started, size;
-	long pages;
-	char line[1024];
-	const char *rest;
+	char *name_end;
 
 	if (!file)
-		return;
-	rest = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+		return NULL;
+	name_end = fgets(line, size, file) ? strrchr(line, ')') : NULL;
 	fclose(file);
-	if (!rest ||
-	    sscanf(rest + 1,
-		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %llu %ld",
-		   &started, &size, &pages) != 3)
-		return;
-	ret->virtual = size;
-	ret->resident = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
-	/* In hundredths: the difference of the clocks is never quite the same. */
-	ret->started = (double)(int64_t)((boot_time() + (double)started / (double)sysconf(_SC_CLK_TCK)) * 100) / 100;
+	return name_end && name_end[1] ? name_end + 2 : NULL;
+}
+
+static void read_stat(struct process_figures *ret)
+{
+	char line[1024], *rest = read_fields(line, sizeof(line)), *field;
+
+	for (unsigned int number = 3; number <= STAT_PAGES && (field = strsep(&rest, " ")); number++) {
+		uint64_t value = strtoull(field, NULL, 10);
+
+		if (number == STAT_START) /* in hundredths: the difference of the clocks is never quite the same */
+			ret->started =
+				(double)(int64_t)((boot_time() + (double)value / (double)sysconf(_SC_CLK_TCK)) * 100) /
+				100;
+		else if (number == STAT_SIZE)
+			ret->virtual = value;
+		else if (number == STAT_PAGES)
+			ret->resident = value * (uint64_t)sysconf(_SC_PAGESIZE);
+	}
 }
 
 static uint64_t count_fds(void)
@@ -54,6 +67,7 @@ static uint64_t count_fds(void)
 
 	if (!directory)
 		return 0;
+	// cppcheck-suppress readdirCalled; nobody else has this directory
 	while (readdir(directory))
 		count++;
 	closedir(directory);

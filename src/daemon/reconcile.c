@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
@@ -43,7 +44,7 @@ static void note_footprint(struct ambassador *ambassador, int code, const struct
 	const char *text = code < 0 ? err->text : NULL;
 
 	if (text_replace(&ambassador->footprint_error, text) && text)
-		log_error("%s%s%s", ambassador->netns, *ambassador->netns ? ": " : "", text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns, NULL, "%s", text);
 	if (text)
 		ambassador_retry_later(ambassador);
 }
@@ -138,7 +139,7 @@ static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
 
 static void compile_everything(struct ambassador *ambassador, struct round *round)
 {
-	compile_base(&round->want);
+	compile_base(ambassador->ejects, &round->want);
 	compile_namespace(&round->footprint, &round->want);
 	for (size_t family = 0; family < ARRAY_SIZE(ambassador->shards); family++) {
 		for (size_t i = 0; i < ambassador->shards[family].count; i++) {
@@ -210,7 +211,7 @@ static int reconcile_links(struct ambassador *ambassador, struct changelog_sums 
 static void note_error(struct ambassador *ambassador, const char *text)
 {
 	if (text_replace(&ambassador->error, text))
-		log_error("%s%s%s", ambassador->netns, *ambassador->netns ? ": " : "", text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns, NULL, "%s", text);
 	ambassador->backing_off = true;
 	ambassador_retry_later(ambassador);
 }
@@ -224,7 +225,7 @@ static void note_success(struct ambassador *ambassador)
 
 static bool has_work(const struct ambassador *ambassador)
 {
-	return ambassador->resync || ambassador->dirty || ambassador->footprint_dirty;
+	return ambassador->resync || ambassador->dirty || ambassador->footprint_dirty || ambassador->failure_watch.due;
 }
 
 static int bring_up_to_date(struct ambassador *ambassador, struct changelog_sums *sums, struct error *err)
@@ -245,7 +246,7 @@ int ambassador_replan(struct ambassador *ambassador, const struct listen *listen
 	struct link *link = link_find(ambassador, listen);
 	const char *error;
 
-	link_mark_dirty(link);
+	link_mark_changed(link, CAUSE_OPERATOR);
 	ambassador_reconcile(ambassador);
 	error = ambassador->error ? ambassador->error : link->error;
 	return error ? fail(err, -EIO, "%s", error) : 0;
@@ -279,6 +280,7 @@ void ambassador_reconcile(struct ambassador *ambassador)
 		return;
 	}
 	note_success(ambassador);
+	ambassador_watch_failures(ambassador);
 	ambassador_watch_table(ambassador);
 	if (!ambassador->announced_ready && !ambassador->options.dry_run) {
 		struct ambassador_totals totals = ambassador_count(ambassador);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/event.h"
 #include "base/mem.h"
 #include "daemon/conns.h"
 #include "daemon/metrics.h"
@@ -218,19 +218,26 @@ static char *choose_endpoint(const struct realm *realm, struct ambassador *ambas
 
 /* A weight by hand */
 
-static void log_override(const struct override *override, bool remove)
+static void tell_override(const struct override *override, bool remove, uint64_t took_ns)
 {
-	const char *netns = override->netns;
+	struct event event = {
+		.level = LOG_LEVEL_NOTICE,
+		.causes = CAUSE_OPERATOR,
+		.netns = override->netns,
+		.link = override->link,
+		.took_ns = took_ns,
+	};
+	char *text;
 
 	if (remove)
-		log_notice("%s%slink %s: endpoint %s has its registry's weight again", netns, *netns ? ": " : "",
-			   override->link, override->endpoint);
+		text = xasprintf("endpoint %s has its registry's weight again", override->endpoint);
 	else if (!override->weight)
-		log_notice("%s%slink %s: endpoint %s is drained by hand", netns, *netns ? ": " : "", override->link,
-			   override->endpoint);
+		text = xasprintf("endpoint %s is drained by hand", override->endpoint);
 	else
-		log_notice("%s%slink %s: endpoint %s has weight %u by hand", netns, *netns ? ": " : "", override->link,
-			   override->endpoint, override->weight);
+		text = xasprintf("endpoint %s has weight %u by hand", override->endpoint, override->weight);
+	event.text = text;
+	event_tell(&event);
+	free(text);
 }
 
 static void answer_in_force(struct ambassador *ambassador, const struct override *override, const struct error *note,
@@ -265,14 +272,15 @@ static void answer_change(const struct realm *realm, struct ambassador *ambassad
 			  bool remove, FILE *out)
 {
 	struct error err, note;
+	uint64_t began = uv_hrtime();
 	int code = state_change(realm->state, override, remove, &note, &err);
 
-	if (code > 0)
-		log_override(override, remove);
 	if (code < 0)
 		refuse(out, &err, false);
 	else
 		answer_in_force(ambassador, override, &note, out);
+	if (code > 0)
+		tell_override(override, remove, uv_hrtime() - began);
 }
 
 static void answer_override(const struct realm *realm, const cJSON *request, FILE *out)
@@ -380,8 +388,8 @@ static void answer_metrics(const struct realm *realm, FILE *out)
 	struct text whole = {0};
 
 	tour_make(realm, &metrics_visitor, &metrics);
-	for (size_t i = 0; i < metrics.texts.count; i++)
-		text_add(&whole, metrics.texts.items[i].bytes, metrics.texts.items[i].length);
+	for (const struct block *block = metrics.text.first; block; block = block->next)
+		text_add(&whole, block->bytes, block->length);
 	metrics_clear(&metrics);
 	text_add(&whole, "", 1);
 	fputs("{\"text\":", out);
@@ -407,7 +415,47 @@ static size_t conns_limit(const cJSON *request)
 	return value < 0 ? 0 : value > CONNS_MAX ? CONNS_MAX : (size_t)value;
 }
 
-void requests_answer(const struct realm *realm, const cJSON *request, FILE *out)
+static void add_endpoint_names(void *context, const struct link_status *status)
+{
+	for (uint32_t i = 0; i < status->endpoints->count; i++)
+		cJSON_AddItemToArray(context, cJSON_CreateString(status->endpoints->items[i].id));
+}
+
+/* For completion: without a look at the kernel. */
+static void answer_names(const struct realm *realm, const cJSON *request, FILE *out)
+{
+	cJSON *object = cJSON_CreateObject(), *names = cJSON_AddArrayToObject(object, "names");
+	const char *link = text_of(request, "link");
+
+	for (size_t i = 0; i < realm->n_ambassadors; i++) {
+		const struct ambassador_conf *conf = ambassador_conf(realm->ambassadors[i]);
+
+		for (size_t j = 0; !link && j < conf->n_links; j++)
+			cJSON_AddItemToArray(names, cJSON_CreateString(conf->links[j].name));
+		if (link)
+			ambassador_status(realm->ambassadors[i], link, false, add_endpoint_names, names);
+	}
+	write_object(out, object);
+}
+
+static bool answer_events(const struct realm *realm, const cJSON *request, FILE *out)
+{
+	const cJSON *count = cJSON_GetObjectItemCaseSensitive(request, "count");
+	double most = cJSON_IsNumber(count) ? count->valuedouble : JOURNAL_EVENTS;
+
+	fputs("{\"events\":", out);
+	journal_write(realm->journal, text_of(request, "netns"), text_of(request, "link"),
+		      most < 0 ? 0 : (size_t)(most < JOURNAL_EVENTS ? most : JOURNAL_EVENTS), out);
+	fputc('}', out);
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "follow"));
+}
+
+bool requests_follows(const cJSON *request, const void *about)
+{
+	return journal_is_about(about, text_of(request, "netns"), text_of(request, "link"));
+}
+
+bool requests_answer(const struct realm *realm, const cJSON *request, FILE *out)
 {
 	const char *command = text_of(request, "command");
 
@@ -424,8 +472,13 @@ void requests_answer(const struct realm *realm, const cJSON *request, FILE *out)
 		answer_wait(realm, request, out);
 	else if (command && strcmp(command, "metrics") == 0)
 		answer_metrics(realm, out);
+	else if (command && strcmp(command, "names") == 0)
+		answer_names(realm, request, out);
+	else if (command && strcmp(command, "events") == 0)
+		return answer_events(realm, request, out);
 	else
 		fprintf(out,
 			"{\"error\":\"unknown command; this version knows: status, conns, explain, override, wait, "
-			"metrics\"}");
+			"metrics, events\"}");
+	return false;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/log.h"
+#include "base/event.h"
 #include "base/mem.h"
 #include "daemon/clients.h"
 #include "daemon/flows.h"
@@ -323,12 +323,15 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 	link_mark_clean(link);
 	if (member->refusal) {
 		if (text_replace(&link->error, member->refusal))
-			log_error("link %s: %s", member->wanted ? member->next.name : link->plan.name, member->refusal);
+			event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns,
+				  member->wanted ? member->next.name : link->plan.name, "%s", member->refusal);
 		give_up_member(ambassador, member);
 		ambassador_retry_later(ambassador);
 		return;
 	}
 	text_replace(&link->error, NULL);
+	if (member->wanted)
+		link_starters_note(link, &member->next);
 	if (link->installed) {
 		if (!member->wanted)
 			shards_of(ambassador, &link->plan.listen)->used[link->plan.shard]--;
@@ -340,8 +343,18 @@ static void settle_member(struct ambassador *ambassador, struct member *member)
 	link->plan = member->next;
 	member->next = (struct link_plan){0};
 	link_endpoints_settled(link);
+	link_load_follow(link);
+	link_ejections_settled(link);
 	if (!member->wanted)
 		link_free(ambassador, link);
+}
+
+/* Of an adopted link nobody said that it is to be looked at. */
+static unsigned int causes_of(const struct ambassador *ambassador, const struct link *link)
+{
+	unsigned int read = ambassador->announced_ready ? CAUSE_REPAIR : CAUSE_ADOPTION;
+
+	return link->causes | (ambassador->just_read ? read : 0);
 }
 
 static void log_members(struct ambassador *ambassador, struct round *round)
@@ -354,6 +367,8 @@ static void log_members(struct ambassador *ambassador, struct round *round)
 			.old = member->link->installed ? &member->link->plan : NULL,
 			.new = member->wanted ? &member->next : NULL,
 			.adopted = ambassador->just_read || member->link->recovered,
+			.causes = causes_of(ambassador, member->link),
+			.received = member->link->dirty ? member->link->dirty_since : 0,
 			.revision = service ? service_revision(service) : "",
 		};
 

@@ -2,6 +2,7 @@
 #include "daemon/status.h"
 
 #include <cJSON.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -94,22 +95,78 @@ static void put_failing_checks(FILE *out, const struct check_report *check)
 		fprintf(out, "; good again: %s (%u of %u)", check->doubt, check->against, check->needed);
 }
 
+/* Why it gets another part of the connections than its weight says. */
+static void put_share(FILE *out, const struct link_status *status, const struct endpoint_detail *detail)
+{
+	unsigned int percent = (detail->share * 100u + SHARE_FULL / 2) / SHARE_FULL;
+
+	if (detail->slow_start_left_ms)
+		fprintf(out, "; slow start: %u %% of its weight, all of it in %llu s", percent,
+			(unsigned long long)(detail->slow_start_left_ms + 999) / 1000);
+	if (status->conf->balance == BALANCE_LEASTCONN && detail->slots)
+		fprintf(out, "; leastconn: %u of %u slots, %llu live", detail->slots, status->slots,
+			(unsigned long long)detail->live);
+}
+
 /* One that serves, with what its checks have to say against that. */
-static void put_serving(FILE *out, const struct endpoint_detail *detail)
+static void put_serving(FILE *out, const struct link_status *status, const struct endpoint_detail *detail)
 {
 	const struct check_report *check = &detail->check;
 
 	fputs("serving", out);
-	if (!detail->checked)
-		return;
-	if (check->verdict == VERDICT_DOWN) {
+	if (detail->checked && check->verdict == VERDICT_DOWN) {
 		fputs(", for no endpoint is well; ", out);
 		put_failing_checks(out, check);
-	} else if (check->doubt) {
+	} else if (detail->checked && check->doubt) {
 		fprintf(out, "; its last check failed: %s (%u of %u)", check->doubt, check->against, check->needed);
-	} else if (check->verdict == VERDICT_UNKNOWN) {
+	} else if (detail->checked && check->verdict == VERDICT_UNKNOWN) {
 		fprintf(out, "; %s", check->reason);
 	}
+	put_share(out, status, detail);
+}
+
+/* "1st", "2nd", "3rd", "11th" */
+static const char *ordinal_suffix(uint32_t number)
+{
+	uint32_t last = number % 10;
+
+	if (number % 100 >= 11 && number % 100 <= 13)
+		return "th";
+	return last == 1 ? "st" : last == 2 ? "nd" : last == 3 ? "rd" : "th";
+}
+
+static void put_until(FILE *out, double seconds_left)
+{
+	time_t until = time(NULL) + (time_t)(seconds_left + 0.5);
+	char text[32];
+	struct tm tm;
+
+	strftime(text, sizeof(text), "%H:%M:%SZ", gmtime_r(&until, &tm));
+	fprintf(out, " until %s", text);
+}
+
+static void put_ejected(FILE *out, const struct link_status *status, const struct endpoint_detail *detail)
+{
+	const struct ejection *ejection = detail->ejection;
+	char cause[EJECTION_CAUSE], age[AGE_TEXT];
+
+	if (!ejection)
+		return;
+	fprintf(out, "%s; ejected", ejection_cause(ejection, &status->conf->eject, cause));
+	put_until(out, detail->ejection_left);
+	fprintf(out, " (for %s", age_text((double)(ejection->until_ms - ejection->since_ms) / 1000, age));
+	if (ejection->times > 1)
+		fprintf(out, ", the %u%s time", ejection->times, ordinal_suffix(ejection->times));
+	fputc(')', out);
+}
+
+/* Of one that serves. */
+static void put_probation(FILE *out, const struct endpoint_detail *detail)
+{
+	if (!detail->ejection || detail->ejection->state == EJECTION_NONE)
+		return;
+	fputs(detail->ejection->state == EJECTION_OUT ? ", for too few others could; ejected" : "; on probation", out);
+	put_until(out, detail->ejection_left);
 }
 
 static void put_down(FILE *out, const struct endpoint_detail *detail)
@@ -126,7 +183,8 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 
 	switch (status->details[index].standing) {
 	case STANDING_SERVING:
-		put_serving(out, &status->details[index]);
+		put_serving(out, status, &status->details[index]);
+		put_probation(out, &status->details[index]);
 		return;
 	case STANDING_STANDBY:
 		fprintf(out, "standby: endpoints of priority %u serve", best_priority(status));
@@ -143,7 +201,7 @@ static void put_standing(FILE *out, const struct link_status *status, uint32_t i
 		put_down(out, &status->details[index]);
 		return;
 	case STANDING_EJECTED:
-		fputs("connections to it failed", out);
+		put_ejected(out, status, &status->details[index]);
 		return;
 	case STANDING_WRONG_FAMILY:
 		fputs("not of the listen address's family: NAT cannot cross from IPv4 to IPv6 or back", out);
@@ -255,6 +313,26 @@ static cJSON *describe_check(const struct check_report *check)
 	return object;
 }
 
+static cJSON *describe_ejection(const struct endpoint_detail *detail)
+{
+	static const char *const states[] = {
+		[EJECTION_NONE] = "none",
+		[EJECTION_OUT] = "ejected",
+		[EJECTION_PROBATION] = "probation",
+	};
+	static const struct ejection never;
+	const struct ejection *ejection = detail->ejection ? detail->ejection : &never;
+	cJSON *object = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(object, "state", states[ejection->state]);
+	cJSON_AddNumberToObject(object, "failures", (double)ejection->failures);
+	cJSON_AddNumberToObject(object, "ejections", (double)ejection->ejections);
+	cJSON_AddNumberToObject(object, "times", ejection->times);
+	if (ejection->state != EJECTION_NONE)
+		cJSON_AddNumberToObject(object, "left_seconds", detail->ejection_left);
+	return object;
+}
+
 static cJSON *describe_endpoint(const struct link_status *status, uint32_t index)
 {
 	cJSON *object = describe_record(&status->endpoints->items[index]);
@@ -266,7 +344,11 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
 	if (status->details[index].checked)
 		cJSON_AddItemToObject(object, "check", describe_check(&status->details[index].check));
+	if (status->conf->eject.failures)
+		cJSON_AddItemToObject(object, "ejection", describe_ejection(&status->details[index]));
 	cJSON_AddNumberToObject(object, "slots", status->details[index].slots);
+	if (status->details[index].share != SHARE_FULL)
+		cJSON_AddNumberToObject(object, "share", (double)status->details[index].share / SHARE_FULL);
 	cJSON_AddNumberToObject(object, "connections", (double)status->details[index].connections);
 	cJSON_AddNumberToObject(object, "retried", (double)status->details[index].refusals);
 	if (status->live_known)
@@ -468,6 +550,12 @@ static void write_ambassador_head(FILE *out, const struct ambassador *ambassador
 		fputs(",\"error\":", out);
 		write_string(out, ambassador_error(ambassador));
 	}
+	if (ambassador_failures_error(ambassador)) {
+		fputs(",\"eject_error\":", out);
+		write_string(out, ambassador_failures_error(ambassador));
+	}
+	if (ambassador_failures_lost(ambassador))
+		fprintf(out, ",\"lost_failures\":%" PRIu64, ambassador_failures_lost(ambassador));
 	fputs(",\"links\":[", out);
 }
 
@@ -512,7 +600,11 @@ static void write_docker(FILE *out, const struct realm *realm)
 
 static void write_head(FILE *out)
 {
-	fputs("{\"version\":\"" NUNCIO_VERSION "\",\"ambassadors\":[", out);
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	fprintf(out, "{\"version\":\"" NUNCIO_VERSION "\",\"time\":%lld.%03ld,\"ambassadors\":[", (long long)now.tv_sec,
+		now.tv_nsec / 1000000);
 }
 
 static void write_tail(FILE *out, const struct realm *realm)
@@ -549,7 +641,7 @@ static void on_begin(void *context)
 	struct status_report *report = context;
 
 	status_report_clear(report);
-	report->out = open_memstream(&report->bytes, &report->length);
+	report->out = scroll_open(&report->text);
 	report->ambassadors = 0;
 	write_head(report->out);
 }
@@ -603,7 +695,5 @@ void status_report_clear(struct status_report *report)
 	if (report->out)
 		fclose(report->out);
 	report->out = NULL;
-	free(report->bytes);
-	report->bytes = NULL;
-	report->length = 0;
+	scroll_clear(&report->text);
 }

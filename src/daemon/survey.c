@@ -88,14 +88,22 @@ static bool on_flow(void *context, const struct flow *flow)
 	return false;
 }
 
-static bool has_links(const struct ambassador *ambassador, uint8_t family, uint8_t protocol)
+/* Each kind of flow that there are links for is listed by itself: the kernel leaves out the others. */
+static void choose_filters(struct survey *survey, const struct ambassador *ambassador)
 {
-	for (const struct link *link = ambassador->links; link; link = link->hh.next) {
-		if (link->installed && link->plan.listen.protocol == protocol &&
-		    link->plan.listen.at.addr.family == family)
-			return true;
+	bool chosen[2][2] = {{false}};
+
+	for (const struct link *link = ambassador->links; link && survey->n_filters < ARRAY_SIZE(survey->filters);
+	     link = link->hh.next) {
+		const struct listen *listen = &link->plan.listen;
+		bool *known = &chosen[listen->at.addr.family == AF_INET6][listen->protocol == IPPROTO_UDP];
+
+		if (!link->installed || *known)
+			continue;
+		*known = true;
+		survey->filters[survey->n_filters++] =
+			(struct flow_filter){.family = listen->at.addr.family, .protocol = listen->protocol};
 	}
-	return false;
 }
 
 static int open_conntrack(void *context)
@@ -107,20 +115,15 @@ static int open_conntrack(void *context)
 
 struct survey *survey_begin(struct ambassador *ambassador)
 {
-	static const uint8_t families[] = {AF_INET, AF_INET6}, protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+	static const uint8_t families[] = {AF_INET, AF_INET6};
 	struct survey *survey;
 
 	if (!ambassador->nft)
 		return NULL;
 	survey = xcalloc(1, sizeof(*survey));
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
 		nft_read_counters(ambassador->nft, (struct set_id){SET_REFUSALS, families[i], 0}, on_refusals, survey);
-		for (size_t j = 0; j < ARRAY_SIZE(protocols); j++) {
-			if (has_links(ambassador, families[i], protocols[j]))
-				survey->filters[survey->n_filters++] =
-					(struct flow_filter){.family = families[i], .protocol = protocols[j]};
-		}
-	}
+	choose_filters(survey, ambassador);
 	netns_call(ambassador->netns_fd, open_conntrack, survey, NULL);
 	return survey;
 }

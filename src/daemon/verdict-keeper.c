@@ -87,13 +87,13 @@ struct verdict_keeper *verdict_keeper_open(uv_loop_t *loop, const char *path, bo
 }
 
 bool verdict_keeper_find(const struct verdict_keeper *keeper, const char *netns, const struct ip_port *at,
-			 const char *method, struct check_report *ret)
+			 const char *probe, struct check_report *ret)
 {
 	const struct remembered_target *found;
 
 	if (!keeper || (uv_hrtime() - keeper->opened) / 1000000 > VERDICTS_COUNT_FOR_MS)
 		return false;
-	found = remembered_find(&keeper->read, netns, at, method);
+	found = remembered_find(&keeper->read, netns, at, probe);
 	if (!found)
 		return false;
 	*ret = (struct check_report){
@@ -112,13 +112,13 @@ struct listing {
 	const char *netns;
 };
 
-static void list_target(void *context, const struct ip_port *at, const char *method, const struct check_report *report)
+static void list_target(void *context, const struct ip_port *at, const char *probe, const struct check_report *report)
 {
 	const struct listing *listing = context;
 	const struct remembered_target target = {
 		.netns = listing->netns,
 		.at = *at,
-		.method = method,
+		.probe = probe,
 		.reason = report->reason,
 		.since = report->since,
 		.last_good = report->last_good,

@@ -400,6 +400,9 @@ static void set_connection(struct http_request *request, const struct http_conf 
 		curl_easy_setopt(request->easy, CURLOPT_CONNECT_TO, request->connect_to);
 		free(to);
 	}
+	/* libcurl looks through all that it keeps, at each request, and keeps addresses too that were no names. */
+	if (conf->brief)
+		curl_easy_setopt(request->easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	if (conf->make_socket) {
 		request->make_socket = conf->make_socket;
 		request->make_socket_context = conf->make_socket_context;

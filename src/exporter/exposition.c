@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -61,7 +62,7 @@ void exposition_begin(struct exposition *exposition, const struct metric *metric
 {
 	*exposition = (struct exposition){
 		.metrics = metrics,
-		.texts = xcalloc(count, sizeof(struct text)),
+		.texts = xcalloc(count, sizeof(struct scroll)),
 		.count = count,
 	};
 }
@@ -79,42 +80,46 @@ static const char *type_name(enum metric_type type)
 	return "untyped";
 }
 
-static void add_header(struct text *text, const struct metric *metric)
+static void add_header(struct scroll *text, const struct metric *metric)
 {
-	text_add_string(text, "# HELP ");
-	text_add_string(text, metric->name);
-	text_add_string(text, " ");
-	add_escaped(text, metric->help, false);
-	text_add_string(text, "\n# TYPE ");
-	text_add_string(text, metric->name);
-	text_add_string(text, " ");
-	text_add_string(text, type_name(metric->type));
-	text_add_string(text, "\n");
+	struct text help = {0};
+
+	add_escaped(&help, metric->help, false);
+	scroll_add_string(text, "# HELP ");
+	scroll_add_string(text, metric->name);
+	scroll_add_string(text, " ");
+	scroll_add(text, help.bytes, help.length);
+	scroll_add_string(text, "\n# TYPE ");
+	scroll_add_string(text, metric->name);
+	scroll_add_string(text, " ");
+	scroll_add_string(text, type_name(metric->type));
+	scroll_add_string(text, "\n");
+	text_clear(&help);
 }
 
 /* Where the samples of a metric go. */
-static struct text *samples_of(struct exposition *exposition, size_t metric)
+static struct scroll *samples_of(struct exposition *exposition, size_t metric)
 {
-	struct text *text = &exposition->texts[metric];
+	struct scroll *text = &exposition->texts[metric];
 
-	if (!text->length)
+	if (!text->first)
 		add_header(text, &exposition->metrics[metric]);
 	return text;
 }
 
-static void add_sample(struct text *text, const char *name, const char *suffix, const struct text *labels,
+static void add_sample(struct scroll *text, const char *name, const char *suffix, const struct text *labels,
 		       const char *value)
 {
-	text_add_string(text, name);
-	text_add_string(text, suffix);
+	scroll_add_string(text, name);
+	scroll_add_string(text, suffix);
 	if (labels && labels->length) {
-		text_add_string(text, "{");
-		text_add(text, labels->bytes, labels->length);
-		text_add_string(text, "}");
+		scroll_add_string(text, "{");
+		scroll_add(text, labels->bytes, labels->length);
+		scroll_add_string(text, "}");
 	}
-	text_add_string(text, " ");
-	text_add_string(text, value);
-	text_add_string(text, "\n");
+	scroll_add_string(text, " ");
+	scroll_add_string(text, value);
+	scroll_add_string(text, "\n");
 }
 
 static const char *number_text(double value, char buffer[NUMBER_TEXT])
@@ -130,14 +135,14 @@ static const char *number_text(double value, char buffer[NUMBER_TEXT])
 /* There are a million of these where there are many endpoints; printf() would take twice as long. */
 static const char *count_text(uint64_t value, char buffer[NUMBER_TEXT])
 {
-	char *at = buffer + NUMBER_TEXT - 1;
+	size_t at = NUMBER_TEXT - 1;
 
-	*at = '\0';
+	buffer[at] = '\0';
 	do {
-		*--at = (char)('0' + value % 10);
+		buffer[--at] = (char)('0' + value % 10);
 		value /= 10;
 	} while (value);
-	return at;
+	return &buffer[at];
 }
 
 void exposition_add(struct exposition *exposition, size_t metric, const struct text *labels, double value)
@@ -156,7 +161,7 @@ void exposition_add_count(struct exposition *exposition, size_t metric, const st
 		   count_text(value, buffer));
 }
 
-static void add_bucket(struct text *text, const char *name, const char *bound, uint64_t count)
+static void add_bucket(struct scroll *text, const char *name, const char *bound, uint64_t count)
 {
 	struct text labels = {0};
 	char buffer[NUMBER_TEXT];
@@ -168,7 +173,7 @@ static void add_bucket(struct text *text, const char *name, const char *bound, u
 
 void exposition_add_histogram(struct exposition *exposition, size_t metric, const struct histogram *histogram)
 {
-	struct text *text = samples_of(exposition, metric);
+	struct scroll *text = samples_of(exposition, metric);
 	const char *name = exposition->metrics[metric].name;
 	char buffer[NUMBER_TEXT];
 	uint64_t count = 0;
@@ -183,8 +188,10 @@ void exposition_add_histogram(struct exposition *exposition, size_t metric, cons
 	add_sample(text, name, "_count", NULL, count_text(count, buffer));
 }
 
-void exposition_end(struct exposition *exposition, struct texts *ret)
+void exposition_end(struct exposition *exposition, struct scroll *ret)
 {
-	*ret = (struct texts){.items = exposition->texts, .count = exposition->count};
+	for (size_t i = 0; i < exposition->count; i++)
+		scroll_join(ret, &exposition->texts[i]);
+	free(exposition->texts);
 	*exposition = (struct exposition){0};
 }

@@ -44,8 +44,8 @@ struct check_target {
 };
 
 struct check_method {
-	char *text;
-	struct link_check conf; /* its strings are its own */
+	char *text, *probe_text; /* all of it; and what an attempt is, without how often */
+	struct link_check conf;	 /* its strings are its own */
 	struct checker *checker;
 	struct check_target *targets; /* by address */
 	uint32_t references;	      /* those that were taken, and one for each target */
@@ -85,26 +85,20 @@ static const char *text_or_nothing(const char *text)
 	return text ? text : "";
 }
 
-/* The words come in order, so that no two methods have the same ones. */
-static char *print_method(const struct link_check *conf)
+/* The words come in order, so that no two have the same ones. */
+static char *print_probe(const struct probe_conf *probe)
 {
-	const struct probe_conf *probe = &conf->probe;
-	char *text = NULL;
-	size_t length = 0;
-	FILE *out = open_memstream(&text, &length);
+	if (probe->kind != PROBE_HTTP)
+		return xasprintf("tcp port %u", probe->port);
+	return xasprintf("http%s:%s status %u-%u host \"%s\" body \"%s\"%s port %u", probe->tls ? "s" : "", probe->path,
+			 probe->status_first, probe->status_last, text_or_nothing(probe->host),
+			 text_or_nothing(probe->body), probe->tls && probe->tls_verify ? " verified" : "", probe->port);
+}
 
-	if (!out)
-		abort(); /* only without memory, as in base/mem.h */
-	if (probe->kind == PROBE_HTTP)
-		fprintf(out, "http%s:%s status %u-%u host \"%s\" body \"%s\"%s", probe->tls ? "s" : "", probe->path,
-			probe->status_first, probe->status_last, text_or_nothing(probe->host),
-			text_or_nothing(probe->body), probe->tls && probe->tls_verify ? " verified" : "");
-	else
-		fprintf(out, "tcp");
-	fprintf(out, " port %u every %u ms or %u ms, timeout %u ms, rise %u, fall %u", probe->port, conf->interval_ms,
-		conf->fast_interval_ms, probe->timeout_ms, conf->rise, conf->fall);
-	fclose(out);
-	return text;
+static char *print_method(const struct link_check *conf, const char *probe)
+{
+	return xasprintf("%s every %u ms or %u ms, timeout %u ms, rise %u, fall %u", probe, conf->interval_ms,
+			 conf->fast_interval_ms, conf->probe.timeout_ms, conf->rise, conf->fall);
 }
 
 static const char *copy_text(const char *text)
@@ -112,11 +106,10 @@ static const char *copy_text(const char *text)
 	return text ? xstrdup(text) : NULL;
 }
 
-static struct check_method *new_method(struct checker *checker, const struct link_check *conf, char *text)
+static struct check_method *new_method(struct checker *checker, const struct link_check *conf)
 {
 	struct check_method *method = xcalloc(1, sizeof(*method));
 
-	method->text = text;
 	method->checker = checker;
 	method->conf = *conf;
 	method->conf.probe.path = copy_text(conf->probe.path);
@@ -124,20 +117,24 @@ static struct check_method *new_method(struct checker *checker, const struct lin
 	method->conf.probe.body = copy_text(conf->probe.body);
 	if (!method->conf.fast_interval_ms)
 		method->conf.fast_interval_ms = conf->interval_ms / CHECK_FAST_DIVISOR;
-	HASH_ADD_KEYPTR(hh, checker->methods, method->text, strlen(method->text), method);
 	return method;
 }
 
 struct check_method *check_method_take(struct checker *checker, const struct link_check *conf)
 {
-	char *text = print_method(conf);
+	char *probe = print_probe(&conf->probe), *text = print_method(conf, probe);
 	struct check_method *method;
 
 	HASH_FIND(hh, checker->methods, text, strlen(text), method);
-	if (method)
+	if (method) {
 		free(text);
-	else
-		method = new_method(checker, conf, text);
+		free(probe);
+	} else {
+		method = new_method(checker, conf);
+		method->text = text;
+		method->probe_text = probe;
+		HASH_ADD_KEYPTR(hh, checker->methods, method->text, strlen(method->text), method);
+	}
 	method->references++;
 	return method;
 }
@@ -151,12 +148,8 @@ void check_method_drop(struct check_method *method)
 	free((char *)(uintptr_t)method->conf.probe.host);
 	free((char *)(uintptr_t)method->conf.probe.body);
 	free(method->text);
+	free(method->probe_text);
 	free(method);
-}
-
-const char *check_method_text(const struct check_method *method)
-{
-	return method->text;
 }
 
 /* Time */
@@ -344,14 +337,30 @@ static void stop(struct check_target *target)
 
 /* Targets */
 
+/* The same attempts at another pace: what they said so far holds. */
+static const struct check_target *find_similar(const struct check_target *target)
+{
+	const struct check_method *methods = target->method->checker->methods;
+	struct check_target *similar = NULL;
+
+	for (const struct check_method *method = methods; method && !similar; method = method->hh.next) {
+		if (method != target->method && strcmp(method->probe_text, target->method->probe_text) == 0)
+			HASH_FIND(hh, method->targets, &target->at, sizeof(target->at), similar);
+	}
+	return similar;
+}
+
 static void remember(struct check_target *target)
 {
 	struct checker *checker = target->method->checker;
+	const struct check_target *similar = find_similar(target);
 	struct check_report report = {0};
 
-	if (!checker->events->remembered(checker->context, &target->at, target->method->text, &report))
+	if (similar)
+		report = check_report(similar);
+	else if (!checker->events->remembered(checker->context, &target->at, target->method->probe_text, &report))
 		return;
-	target->remembered = true;
+	target->remembered = !similar || similar->remembered;
 	target->failed = report.verdict == VERDICT_DOWN;
 	target->judge.verdict = report.verdict;
 	target->since = report.since;
@@ -490,7 +499,7 @@ void checker_resume(struct checker *checker)
 }
 
 void checker_each(const struct checker *checker,
-		  void (*each)(void *context, const struct ip_port *at, const char *method,
+		  void (*each)(void *context, const struct ip_port *at, const char *probe,
 			       const struct check_report *report),
 		  void *context)
 {
@@ -498,7 +507,7 @@ void checker_each(const struct checker *checker,
 		for (const struct check_target *target = method->targets; target; target = target->hh.next) {
 			struct check_report report = check_report(target);
 
-			each(context, &target->at, method->text, &report);
+			each(context, &target->at, method->probe_text, &report);
 		}
 	}
 }

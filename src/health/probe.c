@@ -79,7 +79,11 @@ static void put_timeout(const struct probe *probe, bool connected, char reason[P
 {
 	char time[DURATION_TEXT];
 
-	snprintf(reason, PROBE_REASON, connected ? "connected, but no answer within %s" : "timed out after %s",
+	/* Over TLS, libcurl tells of a connection only when the handshake is through. */
+	snprintf(reason, PROBE_REASON,
+		 connected	    ? "connected, but no answer within %s"
+		 : probe->conf->tls ? "no answer within %s"
+				    : "timed out after %s",
 		 duration_text(probe->conf->timeout_ms, time));
 }
 

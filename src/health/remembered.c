@@ -14,7 +14,7 @@ void remembered_add(struct remembered *remembered, const struct remembered_targe
 	remembered->items[remembered->count++] = (struct remembered_target){
 		.netns = arena_strdup(&remembered->arena, target->netns),
 		.at = target->at,
-		.method = arena_strdup(&remembered->arena, target->method),
+		.probe = arena_strdup(&remembered->arena, target->probe),
 		.reason = arena_strdup(&remembered->arena, target->reason),
 		.since = target->since,
 		.last_good = target->last_good,
@@ -35,7 +35,7 @@ static int compare(const void *a, const void *b)
 
 	if (!order)
 		order = strcmp(x->netns, y->netns);
-	return order ? order : strcmp(x->method, y->method);
+	return order ? order : strcmp(x->probe, y->probe);
 }
 
 void remembered_sort(struct remembered *remembered)
@@ -45,9 +45,9 @@ void remembered_sort(struct remembered *remembered)
 }
 
 const struct remembered_target *remembered_find(const struct remembered *remembered, const char *netns,
-						const struct ip_port *at, const char *method)
+						const struct ip_port *at, const char *probe)
 {
-	const struct remembered_target wanted = {.netns = netns, .at = *at, .method = method};
+	const struct remembered_target wanted = {.netns = netns, .at = *at, .probe = probe};
 
 	return remembered->count ? bsearch(&wanted, remembered->items, remembered->count, sizeof(wanted), compare)
 				 : NULL;
@@ -62,7 +62,7 @@ static void write_target(const struct remembered_target *target, FILE *out)
 
 	cJSON_AddStringToObject(object, "netns", target->netns);
 	cJSON_AddStringToObject(object, "address", ip_port_text(&target->at, address));
-	cJSON_AddStringToObject(object, "method", target->method);
+	cJSON_AddStringToObject(object, "probe", target->probe);
 	cJSON_AddStringToObject(object, "reason", target->reason);
 	cJSON_AddNumberToObject(object, "since", (double)target->since);
 	cJSON_AddNumberToObject(object, "last_good", (double)target->last_good);
@@ -103,12 +103,12 @@ static bool take_target(const cJSON *object, struct remembered *remembered)
 {
 	struct remembered_target target = {
 		.netns = text_at(object, "netns"),
-		.method = text_at(object, "method"),
+		.probe = text_at(object, "probe"),
 		.reason = text_at(object, "reason"),
 	};
 	const char *address = text_at(object, "address");
 
-	if (!target.netns || !target.method || !target.reason || !address || ip_port_parse(address, &target.at) < 0 ||
+	if (!target.netns || !target.probe || !target.reason || !address || ip_port_parse(address, &target.at) < 0 ||
 	    !time_at(object, "since", &target.since) || !time_at(object, "last_good", &target.last_good))
 		return false;
 	remembered_add(remembered, &target);

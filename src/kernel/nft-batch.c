@@ -167,15 +167,18 @@ static uint32_t key_type(struct set_id set)
 	case SET_NEVER:
 	case SET_POLICIES:
 	case SET_NORETRY:
+	case SET_EJECT:
 		return concat_type(fields, 3);
 	case SET_SLOTS:
 		return concat_type(slot_fields, 4);
 	case SET_ENDPOINTS:
 	case SET_REFUSALS:
+	case SET_FAILED:
 		return concat_type(fields, 5);
 	case SET_TRYING:
 	case SET_RETRYING:
 	case SET_TRIED:
+	case SET_ATTEMPTS:
 		return concat_type(attempt_fields, 3);
 	}
 	return 0;
@@ -242,21 +245,30 @@ static void put_slots_typeof(struct nftnl_udata_buf *buf, struct set_id set)
 
 static bool is_keyed_by_attempt(struct set_id set)
 {
-	return set.type == SET_TRYING || set.type == SET_RETRYING || set.type == SET_TRIED;
+	return set.type == SET_TRYING || set.type == SET_RETRYING || set.type == SET_TRIED || set.type == SET_ATTEMPTS;
 }
 
-/* typeof tcp sequence . ip saddr . tcp sport; for refusals, which answer it, tcp ackseq. */
+/* typeof tcp sequence . ip saddr . tcp sport; for refusals, which answer it, tcp ackseq. A map's data: ip daddr . th
+ * dport. */
 static void put_attempt_typeof(struct nftnl_udata_buf *buf, struct set_id set)
 {
 	bool is6 = set.family == AF_INET6;
-	uint32_t number = set.type == SET_TRYING ? FIELD_TCP_SEQUENCE : FIELD_TCP_ACKSEQ;
+	bool answer = set.type == SET_RETRYING || set.type == SET_TRIED;
+	uint32_t number = answer ? FIELD_TCP_ACKSEQ : FIELD_TCP_SEQUENCE;
 	const struct typeof_expr parts[] = {
 		{EXPR_PAYLOAD, 2, {PROTO_TCP, number}, 32},
 		{EXPR_PAYLOAD, 2, {is6 ? PROTO_IP6 : PROTO_IP, is6 ? FIELD_IP6_SADDR : FIELD_IP_SADDR}, 0},
 		{EXPR_PAYLOAD, 2, {PROTO_TCP, FIELD_TCP_SPORT}, 0},
 	};
 
+	const struct typeof_expr data[] = {
+		{EXPR_PAYLOAD, 2, {is6 ? PROTO_IP6 : PROTO_IP, is6 ? FIELD_IP6_DADDR : FIELD_IP_DADDR}, 0},
+		{EXPR_PAYLOAD, 2, {PROTO_TH, FIELD_TH_DPORT}, 0},
+	};
+
 	put_typeof_concat(buf, NFTNL_UDATA_SET_KEY_TYPEOF, parts, 3);
+	if (set.type == SET_ATTEMPTS)
+		put_typeof_concat(buf, NFTNL_UDATA_SET_DATA_TYPEOF, data, 2);
 }
 
 static void put_set_udata(struct nftnl_set *object, struct set_id set)
@@ -273,10 +285,10 @@ static void put_set_udata(struct nftnl_set *object, struct set_id set)
 		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATABYTEORDER, BYTEORDER_NONE);
 	if (is_keyed_by_attempt(set))
 		put_attempt_typeof(buf, set);
-	if (set.type == SET_SLOTS) {
+	if (set.type == SET_SLOTS)
 		put_slots_typeof(buf, set);
+	if (set.type == SET_SLOTS || set.type == SET_ATTEMPTS)
 		nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_DATA_INTERVAL, false);
-	}
 	nftnl_set_set_data(object, NFTNL_SET_USERDATA, nftnl_udata_buf_data(buf), nftnl_udata_buf_len(buf));
 	nftnl_udata_buf_free(buf);
 }
@@ -305,7 +317,7 @@ static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t i
 	nftnl_set_set_u32(object, NFTNL_SET_KEY_TYPE, key_type(set));
 	nftnl_set_set_u32(object, NFTNL_SET_KEY_LEN, (uint32_t)set_key_size(set));
 	nftnl_set_set_u32(object, NFTNL_SET_ID, id);
-	if (set.type == SET_ENDPOINTS || set.type == SET_REFUSALS)
+	if (set.type == SET_ENDPOINTS || set.type == SET_REFUSALS || set.type == SET_FAILED)
 		nftnl_set_add_expr(object, need(nftnl_expr_alloc("counter")));
 	put_set_udata(object, set);
 }

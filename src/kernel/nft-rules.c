@@ -384,7 +384,7 @@ static void build_stick(const struct builder *b, const struct rule *rule)
 	add_dnat(b);
 }
 
-static struct nftnl_expr *add_dynset(const struct builder *b, uint32_t op, struct set_id set, uint32_t seconds)
+static struct nftnl_expr *add_dynset_ms(const struct builder *b, uint32_t op, struct set_id set, uint64_t ms)
 {
 	struct nftnl_expr *expr = add(b, "dynset");
 	char name[SET_NAME_TEXT];
@@ -394,8 +394,13 @@ static struct nftnl_expr *add_dynset(const struct builder *b, uint32_t op, struc
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_DYNSET_OP, op);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_DYNSET_SREG_KEY, reg(0));
 	/* The kernel reports a time limit even where there is none. */
-	nftnl_expr_set_u64(expr, NFTNL_EXPR_DYNSET_TIMEOUT, (uint64_t)seconds * 1000);
+	nftnl_expr_set_u64(expr, NFTNL_EXPR_DYNSET_TIMEOUT, ms);
 	return expr;
+}
+
+static struct nftnl_expr *add_dynset(const struct builder *b, uint32_t op, struct set_id set, uint32_t seconds)
+{
+	return add_dynset_ms(b, op, set, (uint64_t)seconds * 1000);
 }
 
 /* Where data of a dynset begins: nft gives keys and data registers of 16 bytes. */
@@ -543,13 +548,85 @@ static void note_attempt(const struct builder *b, enum set_type set, uint32_t se
 	add_dynset(b, NFT_DYNSET_OP_ADD, (struct set_id){.type = (uint8_t)set}, seconds);
 }
 
+/* The endpoint that a reply is from, behind the link in the key. */
+static void load_refuser(const struct builder *b)
+{
+	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_REPLY, 2 + address_words(b));
+	add_ct(b, NFT_CT_PROTO_SRC, IP_CT_DIR_REPLY, 2 + 2 * address_words(b));
+}
+
 static void build_count_refusal(const struct builder *b)
 {
 	match_protocols(b, SET_REFUSERS);
 	load_original_key(b);
-	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_REPLY, 2 + address_words(b));
-	add_ct(b, NFT_CT_PROTO_SRC, IP_CT_DIR_REPLY, 2 + 2 * address_words(b));
+	load_refuser(b);
 	add_dynset(b, NFT_DYNSET_OP_UPDATE, (struct set_id){.type = SET_REFUSALS}, REFUSALS_S);
+}
+
+/* At most so many a second, and as many at once. */
+static void add_limit(const struct builder *b, uint32_t rate)
+{
+	struct nftnl_expr *expr = add(b, "limit");
+
+	nftnl_expr_set_u64(expr, NFTNL_EXPR_LIMIT_RATE, rate);
+	nftnl_expr_set_u64(expr, NFTNL_EXPR_LIMIT_UNIT, 1);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_LIMIT_BURST, rate);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_LIMIT_FLAGS, 0);
+}
+
+static void add_report(const struct builder *b, const char *prefix)
+{
+	struct nftnl_expr *expr = add(b, "log");
+
+	if (prefix)
+		nftnl_expr_set_str(expr, NFTNL_EXPR_LOG_PREFIX, prefix);
+	nftnl_expr_set_u16(expr, NFTNL_EXPR_LOG_GROUP, REPORT_GROUP);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_LOG_SNAPLEN, REPORT_SNAPLEN);
+}
+
+static void build_report_refusal(const struct builder *b)
+{
+	match_protocols(b, SET_REFUSERS);
+	load_original_key(b);
+	add_lookup(b, SET_EJECT, 0);
+	load_original_key(b);
+	load_refuser(b);
+	add_dynset(b, NFT_DYNSET_OP_UPDATE, (struct set_id){.type = SET_FAILED}, FAILED_S);
+	add_limit(b, REPORT_REFUSALS_RATE);
+	add_report(b, NULL);
+}
+
+/* A connection attempt behind the translation, where the packet's own source may be another one already. */
+static void load_noted_attempt(const struct builder *b)
+{
+	add_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_SEQUENCE, 4, 0);
+	add_ct(b, b->is6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP, IP_CT_DIR_ORIGINAL, 1);
+	add_ct(b, NFT_CT_PROTO_SRC, IP_CT_DIR_ORIGINAL, 1 + address_words(b));
+}
+
+static void build_report_unanswered(const struct builder *b, const struct rule *rule)
+{
+	match_tcp(b);
+	load_noted_attempt(b);
+	add_lookup(b, SET_ATTEMPTS, 0);
+	add_limit(b, REPORT_UNANSWERED_RATE);
+	add_report(b, rule->link);
+}
+
+/* The data is behind the key, in a register of 16 bytes. */
+static void build_note_attempt(const struct builder *b, const struct rule *rule)
+{
+	uint32_t data = b->is6 ? 8 : 4;
+
+	match_tcp(b);
+	add_limit(b, NOTE_ATTEMPTS_RATE);
+	match_family(b);
+	load_noted_attempt(b);
+	load_daddr(b, data);
+	load_dport(b, data + address_words(b));
+	nftnl_expr_set_u32(add_dynset_ms(b, NFT_DYNSET_OP_ADD, (struct set_id){.type = SET_ATTEMPTS}, rule->ms),
+			   NFTNL_EXPR_DYNSET_SREG_DATA, reg(data));
 }
 
 static void build_reject(const struct builder *b, uint32_t type, uint8_t code)
@@ -656,6 +733,15 @@ void nft_rule_expressions(const struct rule *rule, uint32_t anonymous_id, struct
 	case RULE_COUNT_REFUSAL:
 		build_count_refusal(&b);
 		break;
+	case RULE_REPORT_REFUSAL:
+		build_report_refusal(&b);
+		break;
+	case RULE_REPORT_UNANSWERED:
+		build_report_unanswered(&b, rule);
+		break;
+	case RULE_NOTE_ATTEMPT:
+		build_note_attempt(&b, rule);
+		break;
 	}
 }
 
@@ -663,7 +749,7 @@ bool nft_rule_anonymous_set(const struct rule *rule, enum set_type *ret)
 {
 	static const enum rule_form protocols[] = {RULE_LINKED, RULE_POLICY, RULE_COUNT,
 						   RULE_NEVER,	RULE_AUTO,   RULE_REMEMBER};
-	static const enum rule_form refusers[] = {RULE_REFUSAL, RULE_NORETRY, RULE_COUNT_REFUSAL};
+	static const enum rule_form refusers[] = {RULE_REFUSAL, RULE_NORETRY, RULE_COUNT_REFUSAL, RULE_REPORT_REFUSAL};
 
 	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
 		*ret = SET_PROTOCOLS;
@@ -756,7 +842,8 @@ static bool is_for_both_families(enum rule_form form)
 static bool has_parameters(enum rule_form form)
 {
 	return form == RULE_BALANCE || form == RULE_ELSEWHERE || form == RULE_STICK_TCP || form == RULE_STICK_UDP ||
-	       form == RULE_REMEMBER || form == RULE_FORGET || form == RULE_TIMEOUT;
+	       form == RULE_REMEMBER || form == RULE_FORGET || form == RULE_TIMEOUT || form == RULE_REPORT_UNANSWERED ||
+	       form == RULE_NOTE_ATTEMPT;
 }
 
 struct nft_recogniser *nft_recogniser_new(void)
@@ -802,11 +889,14 @@ static int read_parameters(struct nftnl_expr *expr, void *context)
 		set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET), &set);
 	} else if (strcmp(name, "dynset") == 0) {
 		set_from_name(nftnl_expr_get_str(expr, NFTNL_EXPR_DYNSET_SET_NAME), &set);
-		rule->seconds = (uint32_t)(nftnl_expr_get_u64(expr, NFTNL_EXPR_DYNSET_TIMEOUT) / 1000);
+		rule->ms = (uint32_t)nftnl_expr_get_u64(expr, NFTNL_EXPR_DYNSET_TIMEOUT);
+		rule->seconds = rule->ms / 1000;
+	} else if (strcmp(name, "log") == 0) {
+		rule->link = nftnl_expr_get_str(expr, NFTNL_EXPR_LOG_PREFIX);
 	} else if (strcmp(name, "objref") == 0) {
 		rule->timeout = nftnl_expr_get_str(expr, NFTNL_EXPR_OBJREF_IMM_NAME);
 	}
-	if (set.type == SET_SLOTS || set.type == SET_AFFINITY) {
+	if (set.type == SET_SLOTS || set.type == SET_AFFINITY || set.type == SET_ATTEMPTS) {
 		rule->shard = set.shard;
 		rule->family = set.family;
 	}
@@ -825,6 +915,10 @@ static struct rule with_form(struct rule rule, enum rule_form form)
 		rule.modulus = rule.offset = 0;
 	if (form != RULE_REMEMBER)
 		rule.seconds = 0;
+	if (form != RULE_REPORT_UNANSWERED)
+		rule.link = NULL;
+	if (form != RULE_NOTE_ATTEMPT)
+		rule.ms = 0;
 	if (form != RULE_TIMEOUT)
 		rule.timeout = NULL;
 	return rule;
@@ -833,7 +927,11 @@ static struct rule with_form(struct rule rule, enum rule_form form)
 /* A form that could have these parameters is tried. */
 static bool fits(const struct rule *read, enum rule_form form)
 {
-	return form == RULE_TIMEOUT ? read->timeout != NULL : has_parameters(form) && read->family && !read->timeout;
+	if (form == RULE_TIMEOUT)
+		return read->timeout != NULL;
+	if (form == RULE_REPORT_UNANSWERED)
+		return read->link && read->family;
+	return has_parameters(form) && read->family && !read->timeout;
 }
 
 struct rule nft_recognise(const struct nft_recogniser *recogniser, const struct nftnl_rule *rule)

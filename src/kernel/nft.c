@@ -265,6 +265,8 @@ static struct rule read_rule(struct reading *reading, const struct nftnl_rule *o
 
 	if (rule.timeout)
 		rule.timeout = arena_strdup(&reading->out->strings, rule.timeout);
+	if (rule.link)
+		rule.link = arena_strdup(&reading->out->strings, rule.link);
 	return rule;
 }
 
@@ -537,6 +539,68 @@ int nft_get_counters(struct nft *nft, struct set_id set, const struct listen *li
 	}
 	code = netlink_ask_all(nft->socket, requests, used, -ENOENT, on_counters, &reading);
 	free(requests);
+	return code;
+}
+
+/* Of an answer that is one message. */
+static int on_elem(const struct nlmsghdr *header, void *context)
+{
+	int result = on_elems(header, context);
+
+	return result == MNL_CB_OK ? MNL_CB_STOP : result;
+}
+
+/* Asks for one element of a set, by its key. */
+static int request_elem(struct nft *nft, const struct elem *elem, struct ruleset *ret)
+{
+	struct reading reading = {.nft = nft, .out = ret, .set = elem->set};
+	_Alignas(struct nlmsghdr) char buffer[512] = {0};
+	struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, 0, 0);
+	struct nftnl_set_elem *object = nftnl_set_elem_alloc();
+	struct nftnl_set *set = nftnl_set_alloc();
+	char name[SET_NAME_TEXT];
+
+	if (!object || !set)
+		abort(); /* no memory; see base/mem.h */
+	nftnl_set_set_str(set, NFTNL_SET_TABLE, TABLE_NAME);
+	nftnl_set_set_str(set, NFTNL_SET_NAME, set_name(elem->set, name));
+	nftnl_set_elem_set(object, NFTNL_SET_ELEM_KEY, elem->key, (uint32_t)set_key_size(elem->set));
+	nftnl_set_elem_add(set, object);
+	nftnl_set_elems_nlmsg_build_payload(header, set);
+	nftnl_set_free(set);
+	return netlink_request(nft->socket, header, on_elem, &reading);
+}
+
+/* The element of a set that is keyed by attempts. */
+static int request_attempt(struct nft *nft, enum set_type type, const struct ip_port *client, uint32_t number,
+			   struct ruleset *ret)
+{
+	struct elem elem = {.set = {.type = (uint8_t)type, .family = client->addr.family}};
+	size_t offset = 0;
+	int code;
+
+	field_put_u32(elem.key, &offset, htonl(number));
+	field_put_addr(elem.key, &offset, &client->addr);
+	field_put_port(elem.key, &offset, client->port);
+	code = request_elem(nft, &elem, ret);
+	return code == 0 && !ret->n_elems ? -ENOENT : code;
+}
+
+int nft_read_attempt(struct nft *nft, const struct ip_port *client, uint32_t sequence, struct ip_port *ret)
+{
+	struct ruleset found = {0};
+	size_t offset = 0;
+	/* The RST acknowledges one more. */
+	int code = request_attempt(nft, SET_TRIED, client, sequence + 1, &found);
+
+	if (code != -ENOENT) {
+		ruleset_clear(&found);
+		return code < 0 ? code : -EALREADY;
+	}
+	code = request_attempt(nft, SET_ATTEMPTS, client, sequence, &found);
+	if (code == 0)
+		*ret = field_get_ip_port(found.elems[0].data, &offset, client->addr.family);
+	ruleset_clear(&found);
 	return code;
 }
 

@@ -79,7 +79,7 @@ static void add_linked_chain(struct ruleset *out, const char *name, uint8_t fami
  * balanced anew. For so long as the attempt is among those that are being retried; after that its refusal gets through,
  * so that a client whose link has nothing but dead endpoints is told. Where a set is full, it gets through, too.
  */
-static void add_refusal_chains(struct ruleset *out)
+static void add_refusal_chains(bool eject, struct ruleset *out)
 {
 	static const char *const refused[] = {"refused4", "refused6"}, *const dropped[] = {"dropped4", "dropped6"};
 	struct chain *chain = add_base_chain(out, "refused", "filter", NF_INET_PRE_ROUTING, PRIORITY_FILTER);
@@ -89,6 +89,8 @@ static void add_refusal_chains(struct ruleset *out)
 	add_rule_per_family(add_chain(out, "refusals"), RULE_REFUSAL);
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		chain = add_chain(out, refused[i]);
+		if (eject)
+			add_rule(chain, RULE_REPORT_REFUSAL, families[i]);
 		add_rule(chain, RULE_NORETRY, families[i]);
 		add_rule(chain, RULE_NOT_TCP, families[i]);
 		add_rule(chain, RULE_RETRYING, families[i]);
@@ -98,6 +100,16 @@ static void add_refusal_chains(struct ruleset *out)
 		chain = add_chain(out, dropped[i]);
 		add_rule(chain, RULE_COUNT_REFUSAL, families[i]);
 		add_rule(chain, RULE_DROP, 0);
+	}
+}
+
+/* What takes part in reporting failed connections. */
+static void add_eject_sets(struct ruleset *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		*ruleset_add_set(out) = (struct set_id){SET_EJECT, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_FAILED, families[i], 0};
+		*ruleset_add_set(out) = (struct set_id){SET_ATTEMPTS, families[i], 0};
 	}
 }
 
@@ -111,13 +123,15 @@ static void add_default_timeouts(struct ruleset *out)
 		};
 }
 
-void compile_base(struct ruleset *out)
+void compile_base(bool eject, struct ruleset *out)
 {
 	struct chain *chain;
 
 	out->table = true;
 	add_default_timeouts(out);
 	add_base_sets(out);
+	if (eject)
+		add_eject_sets(out);
 	chain = add_base_chain(out, "output", "nat", NF_INET_LOCAL_OUT, PRIORITY_DSTNAT);
 	add_rule_per_family(chain, RULE_DISPATCH);
 	chain = add_base_chain(out, "prerouting", "nat", NF_INET_PRE_ROUTING, PRIORITY_DSTNAT);
@@ -130,7 +144,7 @@ void compile_base(struct ruleset *out)
 	 * raw already is never legitimate (CVE-2020-8558). */
 	chain = add_base_chain(out, "guard", "filter", NF_INET_PRE_ROUTING, PRIORITY_RAW);
 	add_rule(chain, RULE_GUARD, 0);
-	add_refusal_chains(out);
+	add_refusal_chains(eject, out);
 }
 
 void compile_shard(uint8_t family, uint16_t shard, struct ruleset *out)
@@ -238,16 +252,44 @@ static void compile_link_chain(const struct link_plan *plan, const char *name, u
 	add_choice(plan, chain);
 }
 
+/*
+ * For how long an attempt is noted: until the SYN that is balanced anew, and not until the one behind it, since noted
+ * is the first endpoint only. TCP sends it after 1 s, then after another each time, or after twice as long as before
+ * (net.ipv4.tcp_syn_linear_timeouts). Conntrack counts its patience from the last one.
+ */
+static uint32_t noted_ms(uint32_t retry_s)
+{
+	uint32_t gap = 2;
+
+	if (retry_s == 1)
+		return 1500;
+	while (gap < retry_s)
+		gap *= 2;
+	return 2000 * gap + 3500;
+}
+
+/* A SYN that comes again and is balanced anew tells that the endpoint where it went before has not answered. */
+static void compile_reports(const struct link_plan *plan, struct chain *chain)
+{
+	uint8_t family = plan->listen.at.addr.family;
+
+	add_rule(chain, RULE_REPORT_UNANSWERED, family);
+	chain->rules[chain->n_rules - 1].link = chain->name + strlen(POLICY_NAME_PREFIX);
+	add_rule(chain, RULE_NOTE_ATTEMPT, family);
+	chain->rules[chain->n_rules - 1].ms = noted_ms(plan->retry_s);
+}
+
 /* What only this link has, in the chain that its listen address leads to behind the dispatch. */
 static void compile_policy(const struct link_plan *plan, uint32_t group, struct ruleset *out)
 {
 	uint8_t family = plan->listen.at.addr.family;
 	bool own_timeout = plan->listen.protocol == IPPROTO_TCP && plan->retry_s != RETRY_DEFAULT_S;
+	bool reports = plan->eject && plan->retry_s; /* without a retry, nothing is balanced anew */
 	struct chain *chain;
 	struct elem *elem;
 	size_t offset;
 
-	if (!own_timeout && !plan->affinity_s)
+	if (!own_timeout && !plan->affinity_s && !reports)
 		return;
 	chain = add_chain(out, arena_printf(&out->strings, POLICY_NAME_PREFIX "%s", plan->name));
 	chain->group = group;
@@ -268,6 +310,8 @@ static void compile_policy(const struct link_plan *plan, uint32_t group, struct 
 		add_map_rule(plan, chain, RULE_REMEMBER);
 		chain->rules[chain->n_rules - 1].seconds = plan->affinity_s;
 	}
+	if (reports)
+		compile_reports(plan, chain);
 	elem = add_listen_elem(plan, SET_POLICIES, group, out, &offset);
 	elem->chain = chain->name;
 }
@@ -331,6 +375,8 @@ void compile_link(const struct link_plan *plan, uint32_t group, struct ruleset *
 		add_listen_elem(plan, SET_NEVER, group, out, &offset);
 	if (plan->listen.protocol == IPPROTO_TCP && !plan->retry_s)
 		add_listen_elem(plan, SET_NORETRY, group, out, &offset);
+	if (plan->eject)
+		add_listen_elem(plan, SET_EJECT, group, out, &offset);
 	compile_policy(plan, group, out);
 	compile_slots(plan, comments, group, out);
 	compile_endpoints(plan, comments, group, out);

@@ -88,7 +88,7 @@ static bool same_rule(const struct rule *a, const struct rule *b)
 {
 	return a->form != RULE_FOREIGN && a->form == b->form && a->family == b->family && a->balance == b->balance &&
 	       a->shard == b->shard && a->modulus == b->modulus && a->offset == b->offset && a->seconds == b->seconds &&
-	       same_text(a->timeout, b->timeout);
+	       a->ms == b->ms && same_text(a->link, b->link) && same_text(a->timeout, b->timeout);
 }
 
 static bool same_rules(const struct chain *a, const struct chain *b)

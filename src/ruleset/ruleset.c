@@ -26,6 +26,7 @@ static const struct set_shape {
 	[SET_NEVER] = {"never", true, true, 2, 1, 0, 0},
 	[SET_POLICIES] = {"policies", true, true, 2, 1, 0, 0},
 	[SET_NORETRY] = {"noretry", true, true, 2, 1, 0, 0},
+	[SET_EJECT] = {"eject", true, true, 2, 1, 0, 0},
 	[SET_SLOTS] = {"slots", true, true, 3, 1, 1, 1},
 	[SET_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
 	[SET_AFFINITY] = {"affinity", true, false, 0, 1, 1, 1},
@@ -33,6 +34,8 @@ static const struct set_shape {
 	[SET_RETRYING] = {"retrying", true, false, 2, 1, 0, 0},
 	[SET_TRIED] = {"tried", true, false, 2, 1, 0, 0},
 	[SET_REFUSALS] = {"refusals", true, true, 3, 2, 0, 0},
+	[SET_FAILED] = {"failed", true, true, 3, 2, 0, 0},
+	[SET_ATTEMPTS] = {"attempts", true, false, 2, 1, 1, 1},
 };
 
 static size_t address_size(uint8_t family)
@@ -144,6 +147,9 @@ const char *timeout_default_name(uint8_t family)
 #define REFUSED_WORDS "tcp ackseq . ct original $f saddr . ct original proto-src"
 #define REFUSERS_WORDS "meta l4proto { icmp, tcp, ipv6-icmp } "
 #define UNTRIED_WORDS "ct direction reply ct status dnat / assured,dnat "
+#define ENDPOINT_WORDS "ct reply $f saddr . ct reply proto-src"
+#define LIMIT_WORDS(rate) "limit rate " TEXT_OF(rate) "/second burst " TEXT_OF(rate) " packets "
+#define REPORT_WORDS "group " TEXT_OF(REPORT_GROUP) " snaplen " TEXT_OF(REPORT_SNAPLEN)
 
 #define TEXT_OF(number) TEXT_OF_(number)
 #define TEXT_OF_(number) #number
@@ -174,9 +180,11 @@ static const char *const rule_words[RULE_FORMS] = {
 	[RULE_TRIED] = REFUSED_WORDS " @tried$n accept",
 	[RULE_NOTE_TRIED] = "add @tried$n { " REFUSED_WORDS " timeout " TEXT_OF(TRIED_S) "s }",
 	[RULE_NOTE_RETRYING] = "add @retrying$n { " REFUSED_WORDS " timeout " TEXT_OF(RETRYING_S) "s } goto dropped$n",
-	[RULE_COUNT_REFUSAL] =
-		REFUSERS_WORDS "update @refusals$n { " LISTEN_WORDS
-			       " . ct reply $f saddr . ct reply proto-src timeout " TEXT_OF(REFUSALS_S) "s }",
+	[RULE_COUNT_REFUSAL] = REFUSERS_WORDS "update @refusals$n { " LISTEN_WORDS " . " ENDPOINT_WORDS
+					      " timeout " TEXT_OF(REFUSALS_S) "s }",
+	[RULE_REPORT_REFUSAL] = REFUSERS_WORDS LISTEN_WORDS
+	" @eject$n update @failed$n { " LISTEN_WORDS " . " ENDPOINT_WORDS
+	" timeout " TEXT_OF(FAILED_S) "s } " LIMIT_WORDS(REPORT_REFUSALS_RATE) "log " REPORT_WORDS,
 };
 
 static const char *placeholder(char letter, uint8_t family)
@@ -249,6 +257,18 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 			 "tcp sequence . %s saddr . tcp sport @trying%c"
 			 " delete @affinity%c-%u { %s saddr : %s daddr . tcp dport }",
 			 keyword, digit, digit, rule->shard, keyword, keyword);
+	else if (rule->form == RULE_REPORT_UNANSWERED)
+		snprintf(buffer, RULE_TEXT,
+			 "tcp sequence . ct original %s saddr . ct original proto-src @attempts%c " LIMIT_WORDS(
+				 REPORT_UNANSWERED_RATE) "log prefix \"%s\" " REPORT_WORDS,
+			 keyword, digit, rule->link);
+	else if (rule->form == RULE_NOTE_ATTEMPT)
+		snprintf(buffer, RULE_TEXT,
+			 "meta l4proto tcp " LIMIT_WORDS(NOTE_ATTEMPTS_RATE) "add @attempts%c"
+									     " { tcp sequence . ct original %s saddr . "
+									     "ct original proto-src timeout %ums"
+									     " : %s daddr . tcp dport }",
+			 digit, keyword, rule->ms, keyword);
 	else if (rule->form == RULE_TIMEOUT)
 		snprintf(buffer, RULE_TEXT, "meta l4proto tcp ct timeout set \"%s\"", rule->timeout);
 	else

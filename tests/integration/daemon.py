@@ -47,7 +47,7 @@ class Daemon:
     def log(self, since=0):
         return self.log_path.read_text()[since:]
 
-    def wait_for_log(self, pattern, since=0, timeout=5):
+    def wait_for_log(self, pattern, since=0, timeout=15):
         """Waits for a line that matches; returns the match."""
         return wait_until(
             lambda: self._found(pattern, since),
@@ -100,7 +100,7 @@ class Daemon:
         if number == signal.SIGKILL:
             self.process.wait()
 
-    def wait(self, timeout=5):
+    def wait(self, timeout=15):
         """Waits for the process to end by itself; returns its exit code."""
         code = self.process.wait(scaled(timeout))
         check_clean(self.log())

@@ -301,7 +301,7 @@ class Lab:
         daemon = Daemon(namespace.command(*argv) if namespace else argv, control, self.path / f"log-{number}")
         self.daemons.append(daemon)
         if wait:
-            daemon.wait_for_log(r"\bready\b", timeout=10)
+            daemon.wait_for_log(r"\bready\b", timeout=30)
         return daemon
 
     def nuncio(self, *args, namespace="app", prefix=()):

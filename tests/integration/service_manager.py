@@ -31,7 +31,7 @@ class ServiceManager:
                 return
             self.messages.append(dict(line.split("=", 1) for line in text.splitlines()))
 
-    def wait_for(self, condition, timeout=10):
+    def wait_for(self, condition, timeout=30):
         """Waits for a message for which the condition holds, behind the last one of those; returns it."""
         wait_until(lambda: self._found(condition), timeout, lambda: f"a message such as that, not {self.messages}")
         index = self._found(condition) - 1

@@ -277,7 +277,7 @@ def test_a_check_without_an_answer(lab, cluster, kind):
     port = "8081" if kind == "http" else "8080"
     announcer = Announcer(lab, cluster, "--endpoint", port, "--check", check, "--check-interval", "100ms")
     reason = {"tcp": "timed out after 1s", "http": "connected, but no answer within 1s", "exec": "no answer in time"}
-    announcer.wait_for_log(f"not yet healthy: check .*{reason[kind]}", timeout=10)
+    announcer.wait_for_log(f"not yet healthy: check .*{reason[kind]}", timeout=30)
     announcer.end()
     assert keys(cluster) == {}
     if kind == "exec":

@@ -367,7 +367,7 @@ def test_a_removed_endpoint_drains(lab, link, target, family, gateway):
     assert "removed" in gone["b1"]["reason"]
     text = daemon.ask("status")
     assert re.search(r"new connections are refused", text)
-    assert re.search(r"^ +b1 +\S+ +0 +draining +- +2  removed", text, re.MULTILINE), text
+    assert re.search(r"^ +b1 +\S+ +0 +draining +- +- +2  removed", text, re.MULTILINE), text
     text = daemon.ask("explain", "web")
     assert re.search(r"^  b1 at \S+ gets no new .*\n    removed; .*\n    2 live connections$", text, re.MULTILINE), text
     assert all(works(*connection) for connection in [*connections, kept])

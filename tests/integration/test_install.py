@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from daemon import REPOSITORY, command
+from daemon import NUNCIO, REPOSITORY, command
 from waiting import wait_until
 
 UNITS = ("nuncio.service", "nuncio@.service", "nuncio-announce@.service")
@@ -57,6 +57,31 @@ def test_completion(installed, shell):
         asked = f"source {script}; COMP_WORDS=(nuncio announce --check); COMP_CWORD=2; _nuncio; echo ${{COMPREPLY[*]}}"
         told = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
         assert told.stdout == "--check --check-interval\n", told.stderr
+
+
+def complete(script, binaries, *words):
+    """What bash offers for the last of these words."""
+    asked = f"""PATH={binaries}:$PATH; source {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _nuncio
+                printf '%s\\n' "${{COMPREPLY[@]}}\""""
+    told = subprocess.run(["bash", "-c", asked, "bash", *map(str, words)], capture_output=True, text=True, check=True)
+    assert told.stderr == ""
+    return told.stdout.split()
+
+
+def test_completion_of_names(web, installed):
+    daemon = web.start("--link", "9000=web", "--link", "9001=web,name=other")
+    script = installed / "usr/share/bash-completion/completions/nuncio"
+    binaries = web.path / "bin"
+    binaries.mkdir()
+    (binaries / "nuncio").symlink_to(NUNCIO)
+    asked = ("--control", daemon.control)
+    assert complete(script, binaries, "nuncio", "status", *asked, "") == ["web", "other"]
+    assert complete(script, binaries, "nuncio", "events", *asked, "o") == ["other"]
+    assert complete(script, binaries, "nuncio", "drain", *asked, "web", "") == ["b1", "b2", "b3"]
+    assert complete(script, binaries, "nuncio", "weight", *asked, "web", "b2", "") == []
+    assert complete(script, binaries, "nuncio", "wait", *asked, "web", "") == ["web", "other"]
+    daemon.stop()
+    assert complete(script, binaries, "nuncio", "status", *asked, "") == []
 
 
 def test_example_runs(lab, installed):

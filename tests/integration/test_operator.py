@@ -238,7 +238,7 @@ def test_a_namespace_that_is_away(web):
     daemon = web.start("--netns", app.name, "--link", "9000=web", namespace=None)
     before = len(daemon.log())
     subprocess.run(["ip", "netns", "del", app.name], check=True)
-    daemon.wait_for_log("there is no network namespace", before, timeout=10)
+    daemon.wait_for_log("there is no network namespace", before, timeout=30)
     done = ask(daemon, "drain", "web", "b1")
     assert done.returncode == FAILED and "there is no network namespace" in done.stderr, done.stderr
     explained = daemon.ask("explain", "web")

@@ -18,7 +18,7 @@ def readable(socket):
     return bool(select.select([socket], [], [], 0)[0])
 
 
-def wait_until(condition, timeout=5, what=None):
+def wait_until(condition, timeout=15, what=None):
     """Polls condition() until it is true and returns its value; raises AssertionError after `timeout`."""
     deadline = time.monotonic() + scaled(timeout)
     while True:

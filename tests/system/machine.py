@@ -12,7 +12,7 @@ from waiting import scaled, wait_until
 # What the package depends on, and what the tests use.
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "iproute2", "nftables", "procps", "python3-minimal", "ca-certificates",
-    "libc-ares2", "libcjson1", "libcurl4", "libmnl0", "libnftnl11", "libuv1", "libcap-ng0", "libseccomp2",
+    "libc-ares2", "libcjson1", "libcurl4", "libmicrohttpd12", "libmnl0", "libnftnl11", "libuv1", "libcap-ng0", "libseccomp2",
 )
 
 

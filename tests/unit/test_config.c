@@ -525,7 +525,7 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,name=a/b", "name: 'a/b' is not accepted: expected 1 to 64 of A-Z a-z 0-9 . _ -");
 	refuse_link(-EINVAL, "80=web,name=", "name: '' is not accepted");
 	refuse_link(-EINVAL, "80=web,balance=fast", "balance: 'fast' is not accepted: expected roundrobin, random");
-	refuse_link(-ENOTSUP, "80=web,balance=leastconn", "balance: 'leastconn' is not yet supported by this version");
+	refuse_link(-EINVAL, "80=web,slow_start=0s", "slow_start: '0s' is not accepted: expected off, a number with");
 	refuse_link(-EINVAL, "80=web,masquerade=no", "masquerade: 'no' is not accepted: expected auto, always, never");
 	refuse_link(-EINVAL, "80=web,check=icmp",
 		    "check: 'icmp' is not accepted: expected off, tcp, http:/PATH, or an");
@@ -540,30 +540,20 @@ static void link_strings_are_refused(void **state)
 	refuse_link(-EINVAL, "80=web,registry=docker:///s?n", "--link 80=web,registry=docker:///s?n: registry: ");
 }
 
-static void later_keys_are_refused_by_name(void **state)
-{
-	static const char *const keys[] = {
-		"eject",
-		"slow_start",
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		char *link = xasprintf("{'links': [{'listen': '80', 'service': 'web', '%s': {}}]}", keys[i]);
-		char *defaults = xasprintf("{'defaults': {'%s': 1}}", keys[i]);
-		char *text = xasprintf("'%s' is not yet supported by this version", keys[i]);
-
-		refuse_file(-ENOTSUP, link, text);
-		refuse_file(-ENOTSUP, defaults, text);
-		free(link);
-		free(defaults);
-		free(text);
-	}
-}
-
 static const struct link_conf *first_link(const struct config *config)
 {
 	return &config->ambassadors[0].links[0];
+}
+
+static void shares_may_change_with_time(void **state)
+{
+	struct config *config =
+		load_good(&(struct said){.registry = "file:x", .links = {"80=web,balance=leastconn,slow_start=30s"}});
+
+	(void)state;
+	assert_int_equal(first_link(config)->balance, BALANCE_LEASTCONN);
+	assert_int_equal(first_link(config)->slow_start_ms, 30000);
+	config_free(config);
 }
 
 static void a_check_is_a_word_or_an_object(void **state)
@@ -620,6 +610,79 @@ static void checks_begin_with_the_defaults(void **state)
 	assert_string_equal(links[1].check.probe.path, "/up");
 	assert_int_equal(links[2].check.probe.kind, PROBE_NONE);
 	config_free(config);
+}
+
+static bool same_eject(const struct link_eject *eject, uint32_t failures, uint32_t within_ms, uint32_t for_ms,
+		       uint8_t max_percent)
+{
+	return eject->failures == failures && eject->within_ms == within_ms && eject->for_ms == for_ms &&
+	       eject->max_percent == max_percent;
+}
+
+static void eject_is_a_word_or_an_object(void **state)
+{
+	static const char file[] =
+		"{'registry': 'file:x', 'links': [{'listen': '80', 'service': 'web', 'eject': {}}, {'listen': '81', "
+		"'service': 'web', 'eject': {'failures': 3, 'within': '5s', 'for': '1m', 'max_percent': 100}}, "
+		"{'listen': '82', 'service': 'web', 'eject': true}, {'listen': '83', 'service': 'web', 'eject': "
+		"'9/1s'}, "
+		"{'listen': '84', 'service': 'web', 'eject': false}]}";
+	struct config *config =
+		load_good(&(struct said){.file = file, .links = {"85=web,eject=5/10s", "86=web,eject=off", "87=web"}});
+	const struct link_conf *links = config->ambassadors[0].links;
+
+	(void)state;
+	assert_int_equal(config->ambassadors[0].n_links, 8);
+	assert_true(same_eject(&links[0].eject, 5, 10000, 10000, 50));
+	assert_true(same_eject(&links[1].eject, 3, 5000, 60000, 100));
+	assert_true(same_eject(&links[2].eject, 5, 10000, 10000, 50));
+	assert_true(same_eject(&links[3].eject, 9, 1000, 10000, 50));
+	assert_true(same_eject(&links[5].eject, 5, 10000, 10000, 50));
+	assert_true(!links[4].eject.failures && !links[6].eject.failures && !links[7].eject.failures);
+	config_free(config);
+}
+
+/* What a link does not say is as in the defaults, also where those are for links that eject nobody. */
+static void eject_begins_with_the_defaults(void **state)
+{
+	static const char file[] =
+		"{'registry': 'file:x', 'defaults': {'eject': {'failures': 7, 'for': '30s'}}, 'links': "
+		"[{'listen': '80', 'service': 'web', 'eject': {'within': '2s'}}]}";
+	struct config *config = load_good(
+		&(struct said){.file = file, .links = {"81=web,eject=true", "82=web,eject=2/3s", "83=web,eject=off"}});
+	const struct link_conf *links = config->ambassadors[0].links;
+
+	(void)state;
+	assert_true(same_eject(&links[0].eject, 7, 2000, 30000, 50));
+	assert_true(same_eject(&links[1].eject, 7, 10000, 30000, 50));
+	assert_true(same_eject(&links[2].eject, 2, 3000, 30000, 50));
+	assert_int_equal(links[3].eject.failures, 0);
+	config_free(config);
+}
+
+static void refuse_eject(const char *eject, const char *text)
+{
+	char *file = xasprintf("{'links': [{'listen': '80', 'service': 'web', 'eject': %s}]}", eject);
+	char *sentence = xasprintf("nuncio.json: links[0].eject%s", text);
+
+	refuse_file(-EINVAL, file, sentence);
+	free(file);
+	free(sentence);
+}
+
+static void wrong_ejects_have_their_path(void **state)
+{
+	(void)state;
+	refuse_eject("1", ": 1 is not accepted: expected a string: off, true, COUNT/TIME, or an object");
+	refuse_eject("{'failures': 0}", ".failures: '0' is not accepted: expected 1 to 32");
+	refuse_eject("{'failures': 33}", ".failures: '33' is not accepted");
+	refuse_eject("{'within': '999ms'}", ".within: '999ms' is not accepted: expected 1s or more");
+	refuse_eject("{'for': '0s'}", ".for: '0s' is not accepted");
+	refuse_eject("{'max_percent': 101}", ".max_percent: '101' is not accepted: expected 1 to 100");
+	refuse_eject("{'percent': 10}", ": unknown key 'percent': accepted are failures, within, for, max_percent");
+	refuse_link(-EINVAL, "80=web,eject=5", "eject: '5' is not accepted: expected off, true");
+	refuse_link(-EINVAL, "80=web,eject=0/10s", "eject: '0/10s' is not accepted");
+	refuse_link(-EINVAL, "80=web,eject=5/", "eject: '5/' is not accepted");
 }
 
 static void refuse_check(const char *check, const char *text)
@@ -696,8 +759,6 @@ static void wrong_shapes_have_their_path(void **state)
 		    "nuncio.json: links[0]: the key 'listen' is there twice");
 	refuse_file(-EINVAL, "{'links': [{'listen': '80', 'service': 'web', 'balance': null}]}",
 		    "nuncio.json: links[0].balance: null is not accepted: expected a string: roundrobin, random");
-	refuse_file(-ENOTSUP, "{'links': [{'listen': '80', 'service': 'web', 'balance': 'leastconn'}]}",
-		    "nuncio.json: links[0].balance: 'leastconn' is not yet supported");
 	refuse_file(-EINVAL, "{'defaults': []}", "nuncio.json: defaults: [] is not accepted: expected an object");
 	refuse_file(-EINVAL, "{'defaults': {'listen': '80'}}",
 		    "nuncio.json: defaults: 'listen' cannot stand here: accepted are balance, masquerade");
@@ -1059,8 +1120,8 @@ static void keys_are_printed(void **state)
 	fclose(stdout);
 	stdout = terminal;
 	assert_non_null(strstr(text, "  name         1 to 64 of"));
-	assert_non_null(strstr(text, "roundrobin, random, source (roundrobin)  "));
-	assert_non_null(strstr(text, "(later) passive"));
+	assert_non_null(strstr(text, "roundrobin, random, source, leastconn (roundrobin)  "));
+	assert_non_null(strstr(text, "(off)  "));
 	assert_non_null(strstr(text, "Keys of \"check\" as an object:\n  type           tcp, http "));
 	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
 		assert_true(strchr(line, '\n') - line <= 120);
@@ -1161,8 +1222,11 @@ int main(void)
 		cmocka_unit_test(what_becomes_of_connections_of_a_removed_endpoint),
 		cmocka_unit_test(when_a_loss_is_held),
 		cmocka_unit_test(link_strings_are_refused),
-		cmocka_unit_test(later_keys_are_refused_by_name),
+		cmocka_unit_test(shares_may_change_with_time),
 		cmocka_unit_test(a_check_is_a_word_or_an_object),
+		cmocka_unit_test(eject_is_a_word_or_an_object),
+		cmocka_unit_test(eject_begins_with_the_defaults),
+		cmocka_unit_test(wrong_ejects_have_their_path),
 		cmocka_unit_test(checks_begin_with_the_defaults),
 		cmocka_unit_test(wrong_checks_have_their_path),
 		cmocka_unit_test(syntax_errors_have_their_line),

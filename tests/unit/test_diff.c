@@ -36,7 +36,7 @@ static size_t check_leads_to(const struct ruleset *have, const struct ruleset *w
 /* A table with one link on each listen address. */
 static void compile_plans(const struct link_plan *plans, size_t count, struct ruleset *out)
 {
-	compile_base(out);
+	compile_base(false, out);
 	compile_shard(AF_INET, 0, out);
 	for (size_t i = 0; i < count; i++)
 		compile_link(&plans[i], GROUP_BASE + 1 + (uint32_t)i, out);

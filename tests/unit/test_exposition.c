@@ -12,19 +12,28 @@ static const struct metric metrics[] = {
 	{"c_seconds", METRIC_HISTOGRAM, "How long."},
 };
 
+/* Ends it; to be freed. */
+static char *whole_of(struct scroll *scroll)
+{
+	struct text text = {0};
+
+	for (const struct block *block = scroll->first; block; block = block->next)
+		text_add(&text, block->bytes, block->length);
+	text_add(&text, "", 1);
+	scroll_clear(scroll);
+	return text.bytes;
+}
+
 /* Ends it and compares; `expected` is the whole. */
 static void expect(struct exposition *exposition, const char *expected)
 {
-	struct text whole = {0};
-	struct texts texts;
+	struct scroll text = {0};
+	char *whole;
 
-	exposition_end(exposition, &texts);
-	for (size_t i = 0; i < texts.count; i++)
-		text_add(&whole, texts.items[i].bytes, texts.items[i].length);
-	text_add(&whole, "", 1);
-	assert_string_equal(whole.bytes, expected);
-	text_clear(&whole);
-	texts_clear(&texts);
+	exposition_end(exposition, &text);
+	whole = whole_of(&text);
+	assert_string_equal(whole, expected);
+	free(whole);
 }
 
 static void samples_of_a_metric_stand_together(void **state)
@@ -119,7 +128,7 @@ static void buckets_are_cumulative(void **state)
 {
 	struct exposition exposition;
 	struct histogram histogram = {0};
-	struct texts texts;
+	struct scroll scroll = {0};
 	char *text;
 
 	(void)state;
@@ -128,15 +137,40 @@ static void buckets_are_cumulative(void **state)
 	histogram_observe(&histogram, 100);
 	exposition_begin(&exposition, metrics, 3);
 	exposition_add_histogram(&exposition, 2, &histogram);
-	exposition_end(&exposition, &texts);
-	text_add(&texts.items[2], "", 1);
-	text = texts.items[2].bytes;
+	exposition_end(&exposition, &scroll);
+	text = whole_of(&scroll);
 	assert_non_null(strstr(text, "# TYPE c_seconds histogram\nc_seconds_bucket{le=\"0.0001\"} 0\n"
 				     "c_seconds_bucket{le=\"0.00025\"} 1\n"));
 	assert_non_null(strstr(text, "c_seconds_bucket{le=\"0.1\"} 1\nc_seconds_bucket{le=\"0.25\"} 2\n"));
 	assert_non_null(strstr(text, "c_seconds_bucket{le=\"10\"} 2\nc_seconds_bucket{le=\"+Inf\"} 3\n"
 				     "c_seconds_sum 100.2502\nc_seconds_count 3\n"));
-	texts_clear(&texts);
+	free(text);
+}
+
+static void long_texts_are_in_blocks(void **state)
+{
+	struct scroll scroll = {0}, more = {0};
+	size_t length = BLOCK_BYTES * 2 + 10;
+	char *bytes = malloc(length + 1), *whole;
+	FILE *out = scroll_open(&scroll);
+
+	(void)state;
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = (char)('a' + i % 23);
+	bytes[length] = '\0';
+	fwrite(bytes, 1, 7, out);
+	fclose(out);
+	scroll_add(&scroll, bytes + 7, BLOCK_BYTES - 7);
+	assert_ptr_equal(scroll.first, scroll.last);
+	scroll_add(&more, bytes + BLOCK_BYTES, length - BLOCK_BYTES);
+	scroll_join(&scroll, &more);
+	assert_null(more.first);
+	assert_int_equal(scroll.last->length, 10);
+	whole = whole_of(&scroll);
+	assert_string_equal(whole, bytes);
+	assert_false(scroll_clear_block(&scroll));
+	free(whole);
+	free(bytes);
 }
 
 int main(void)
@@ -148,6 +182,7 @@ int main(void)
 		cmocka_unit_test(numbers_keep_their_digits),
 		cmocka_unit_test(a_bucket_has_what_is_not_longer_than_its_bound),
 		cmocka_unit_test(buckets_are_cumulative),
+		cmocka_unit_test(long_texts_are_in_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

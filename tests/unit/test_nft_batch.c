@@ -401,6 +401,10 @@ static void every_rule_is_recognised(void **state)
 		{.form = RULE_REMEMBER, .family = AF_INET, .shard = 9, .seconds = 60},
 		{.form = RULE_REMEMBER, .family = AF_INET6, .shard = 9, .seconds = 86400},
 		{.form = RULE_TIMEOUT, .timeout = "retry4-web-30s"},
+		{.form = RULE_REPORT_UNANSWERED, .family = AF_INET, .link = "web"},
+		{.form = RULE_REPORT_UNANSWERED, .family = AF_INET6, .link = "mail.example_1-2"},
+		{.form = RULE_NOTE_ATTEMPT, .family = AF_INET, .ms = 1500},
+		{.form = RULE_NOTE_ATTEMPT, .family = AF_INET6, .ms = 262147500},
 		{.form = RULE_RESET},
 		{.form = RULE_REJECT},
 		{.form = RULE_DROP},
@@ -414,7 +418,7 @@ static void every_rule_is_recognised(void **state)
 
 		check_encoded_chain(recogniser, &link);
 	}
-	compile_base(&base);
+	compile_base(true, &base);
 	for (size_t i = 0; i < base.n_chains; i++)
 		check_encoded_chain(recogniser, &base.chains[i]);
 	ruleset_clear(&base);

@@ -79,7 +79,7 @@ static void check_restart(const struct world *world)
 			plan_again(recovery, &world->plans[i], &again.plans[i]);
 	}
 	recovery_free(recovery);
-	compile_base(&want);
+	compile_base(false, &want);
 	world_compile_shards(world, &want); /* a map that only empty links have cannot be told from their plans */
 	for (size_t i = 0; i < WORLD_LISTENS; i++) {
 		if (again.present[i])
@@ -211,7 +211,7 @@ static void compile_three(struct ruleset *ret)
 	struct link_plan plan = plan_after(NULL, &conf, "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80");
 
 	*ret = (struct ruleset){0};
-	compile_base(ret);
+	compile_base(false, ret);
 	compile_shard(AF_INET, 0, ret);
 	compile_link(&plan, 1, ret);
 	assert_int_equal(ret->n_elems, N_ELEMS);
@@ -231,7 +231,7 @@ static void check_mended(struct ruleset *kernel, uint32_t slots_recovered, uint3
 	assert_int_equal(got.endpoints->count, endpoints_recovered);
 	next = plan_after(&got, &conf, "a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80");
 	assert_int_equal(next.slots.count, 3);
-	compile_base(&want);
+	compile_base(false, &want);
 	compile_shard(AF_INET, next.shard, &want);
 	compile_link(&next, 1, &want);
 	ruleset_diff(kernel, &want, &changes);

@@ -94,12 +94,27 @@ static void rules_have_the_words_of_nft(void **state)
 		   "meta l4proto { tcp, udp } ct protocol . ct original ip daddr . ct original proto-dst @never4"
 		   " ip saddr != 127.0.0.0/8 accept");
 	check_rule((struct rule){.form = RULE_GUARD}, "iifname != \"lo\" ip daddr 127.0.0.0/8 drop");
-	check_rule((struct rule){RULE_BALANCE, AF_INET, BALANCE_ROUNDROBIN, 2, 3, 7, 0, NULL},
+	check_rule((struct rule){.form = RULE_BALANCE,
+				 .family = AF_INET,
+				 .balance = BALANCE_ROUNDROBIN,
+				 .shard = 2,
+				 .modulus = 3,
+				 .offset = 7},
 		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 3 offset 7 map @slots4-2");
-	check_rule((struct rule){RULE_BALANCE, AF_INET6, BALANCE_RANDOM, 65535, UINT32_MAX, UINT32_MAX, 0, NULL},
+	check_rule((struct rule){.form = RULE_BALANCE,
+				 .family = AF_INET6,
+				 .balance = BALANCE_RANDOM,
+				 .shard = 65535,
+				 .modulus = UINT32_MAX,
+				 .offset = UINT32_MAX},
 		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . numgen random mod 4294967295"
 		   " offset 4294967295 map @slots6-65535");
-	check_rule((struct rule){RULE_BALANCE, AF_INET6, BALANCE_SOURCE, 1, 509, 7, 0, NULL},
+	check_rule((struct rule){.form = RULE_BALANCE,
+				 .family = AF_INET6,
+				 .balance = BALANCE_SOURCE,
+				 .shard = 1,
+				 .modulus = 509,
+				 .offset = 7},
 		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . jhash ip6 saddr mod 509 seed 0x6e756e63"
 		   " offset 7 map @slots6-1");
 }
@@ -107,12 +122,24 @@ static void rules_have_the_words_of_nft(void **state)
 /* None is cut at the end of its buffer. */
 static void every_rule_fits_its_buffer(void **state)
 {
-	char text[RULE_TEXT];
+	char text[RULE_TEXT], name[LINK_NAME_MAX + 1];
 
 	(void)state;
+	memset(name, 'x', LINK_NAME_MAX);
+	name[LINK_NAME_MAX] = '\0';
 	for (uint8_t form = 0; form < RULE_FORMS; form++) {
-		struct rule rule = {form,	AF_INET6,   BALANCE_SOURCE, UINT16_MAX,
-				    UINT32_MAX, UINT32_MAX, UINT32_MAX,	    "retry6-name-86400s"};
+		struct rule rule = {
+			.form = form,
+			.family = AF_INET6,
+			.balance = BALANCE_SOURCE,
+			.shard = UINT16_MAX,
+			.modulus = UINT32_MAX,
+			.offset = UINT32_MAX,
+			.seconds = UINT32_MAX,
+			.timeout = "retry6-name-86400s",
+			.link = name,
+			.ms = UINT32_MAX,
+		};
 
 		assert_in_range(strlen(rule_text(&rule, text)), 1, RULE_TEXT - 2);
 	}
@@ -333,7 +360,7 @@ static void the_base_hooks_where_nat_is_done(void **state)
 	struct ruleset base = {0};
 
 	(void)state;
-	compile_base(&base);
+	compile_base(false, &base);
 	assert_true(base.table);
 	assert_false(base.foreign_shape);
 	assert_int_equal(base.n_elems, 0);
@@ -347,13 +374,12 @@ static void the_base_hooks_where_nat_is_done(void **state)
 }
 
 /* All of it goes first, no two objects share a name, and no chain has more rules than there is room for. */
-static void the_base_is_consistent(void **state)
+static void check_consistent(bool eject)
 {
 	struct ruleset base = {0};
 	char one[SET_NAME_TEXT], other[SET_NAME_TEXT];
 
-	(void)state;
-	compile_base(&base);
+	compile_base(eject, &base);
 	for (size_t i = 0; i < base.n_chains; i++) {
 		assert_int_equal(base.chains[i].group, GROUP_BASE);
 		assert_in_range(base.chains[i].n_rules, 1, CHAIN_RULES_MAX);
@@ -367,6 +393,38 @@ static void the_base_is_consistent(void **state)
 	assert_int_equal(base.n_timeouts, 2);
 	assert_int_not_equal(base.timeouts[0].family, base.timeouts[1].family);
 	ruleset_clear(&base);
+}
+
+static void the_base_is_consistent(void **state)
+{
+	(void)state;
+	check_consistent(false);
+	check_consistent(true);
+}
+
+static bool has_set(const struct ruleset *ruleset, enum set_type type)
+{
+	for (size_t i = 0; i < ruleset->n_sets; i++) {
+		if (ruleset->sets[i].type == type)
+			return true;
+	}
+	return false;
+}
+
+static void without_ejection_nothing_is_there_for_it(void **state)
+{
+	static const enum set_type sets[] = {SET_EJECT, SET_FAILED, SET_ATTEMPTS};
+	struct ruleset with = {0}, without = {0};
+
+	(void)state;
+	compile_base(true, &with);
+	compile_base(false, &without);
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+		assert_true(has_set(&with, sets[i]) && !has_set(&without, sets[i]));
+	assert_int_equal(find_chain(&with, "refused4")->rules[0].form, RULE_REPORT_REFUSAL);
+	assert_int_equal(find_chain(&without, "refused4")->rules[0].form, RULE_NORETRY);
+	ruleset_clear(&with);
+	ruleset_clear(&without);
 }
 
 static void the_footprint_is_recorded_in_the_table(void **state)
@@ -405,6 +463,7 @@ int main(void)
 		cmocka_unit_test(comments_are_what_nft_can_read),
 		cmocka_unit_test(the_base_hooks_where_nat_is_done),
 		cmocka_unit_test(the_base_is_consistent),
+		cmocka_unit_test(without_ejection_nothing_is_there_for_it),
 		cmocka_unit_test(the_footprint_is_recorded_in_the_table),
 	};
 

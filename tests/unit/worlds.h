@@ -100,7 +100,7 @@ static inline void world_compile_shards(const struct world *world, struct rulese
 /* The whole table; a link's group is the place of its listen address. */
 static inline void world_compile(const struct world *world, struct ruleset *out)
 {
-	compile_base(out);
+	compile_base(false, out);
 	world_compile_shards(world, out);
 	for (size_t i = 0; i < WORLD_LISTENS; i++) {
 		if (world->present[i])
