@@ -178,7 +178,7 @@ lint: $(BUILD)/flags doc | need
 	@scripts/lint $(BUILD)/flags $(MANUALS)
 
 format:
-	clang-format -i $$(find src include tests -name '*.[ch]')
+	clang-format -i $$(find src include tests bench -name '*.[ch]')
 
 # The configuration is written where there is none.
 install: all doc $(UNITS)
