@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 /* glibc's own, so that nothing has to be looked up, which would allocate. */
+// NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): these are their names
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *memory, size_t size);
+// NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
 
 static atomic_ullong unmapped;
 static atomic_ullong *calls = &unmapped;
@@ -35,6 +37,7 @@ __attribute__((constructor)) static void map_counter(void)
 		calls = page;
 }
 
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): libc's own names are reserved
 void *malloc(size_t size)
 {
 	atomic_fetch_add(calls, 1);
@@ -52,3 +55,4 @@ void *realloc(void *memory, size_t size)
 	atomic_fetch_add(calls, 1);
 	return __libc_realloc(memory, size);
 }
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)

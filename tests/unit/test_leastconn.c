@@ -48,7 +48,7 @@ static void live_on(struct world *world)
 {
 	for (int step = 0; step < STEPS_A_SECOND; step++) {
 		if (uniform() < world->rate / STEPS_A_SECOND || world->rate > STEPS_A_SECOND) {
-			for (double k = 0; k < fmax(1, world->rate / STEPS_A_SECOND); k++) {
+			for (int k = 0; k < (int)ceil(fmax(1, world->rate / STEPS_A_SECOND)); k++) {
 				struct load *load = &world->each[draw(world)];
 
 				load->live++;
