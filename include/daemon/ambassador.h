@@ -80,6 +80,7 @@ struct departed {
 /* What there is to tell of an endpoint besides what it is. */
 struct endpoint_detail {
 	enum standing standing;
+	enum standing by_itself; /* the same, but down or ejected also where it serves, because nobody is well */
 	uint32_t slots;
 	bool counted;			 /* the kernel counts its connections ... */
 	uint64_t connections;		 /* ... since the endpoint was added */

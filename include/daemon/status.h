@@ -32,7 +32,7 @@ extern const struct visitor status_visitor;
 /* Also where the tour was cancelled. */
 void status_report_clear(struct status_report *report);
 
-/* One word for a state, as in the object. */
+/* One word for a state, as in the object; of an endpoint, for how it stands by itself. */
 const char *status_endpoint_state(enum standing standing);
 const char *status_link_state(const struct link_status *status);
 

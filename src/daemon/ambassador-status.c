@@ -142,6 +142,18 @@ static double seconds_left(const struct ambassador *ambassador, uint64_t until_m
 	return until_ms > now ? (double)(until_ms - now) / 1000 : 0;
 }
 
+/* Who is not well serves only where nobody is. */
+static enum standing standing_by_itself(const struct endpoint_detail *detail)
+{
+	if (detail->standing != STANDING_SERVING)
+		return detail->standing;
+	if (detail->checked && detail->check.verdict == VERDICT_DOWN)
+		return STANDING_DOWN;
+	if (detail->ejection && detail->ejection->state == EJECTION_OUT)
+		return STANDING_EJECTED;
+	return STANDING_SERVING;
+}
+
 /* To be freed. */
 static struct endpoint_detail *describe_endpoints(const struct survey *survey, const struct link *link,
 						  const struct endpoints *endpoints)
@@ -162,6 +174,7 @@ static struct endpoint_detail *describe_endpoints(const struct survey *survey, c
 		details[i].ejection = ejections_find(&link->ejections.known, &endpoint->at);
 		if (details[i].ejection)
 			details[i].ejection_left = seconds_left(ambassador, details[i].ejection->until_ms);
+		details[i].by_itself = standing_by_itself(&details[i]);
 		if (ambassador->options.overrides)
 			details[i].override = overrides_of(ambassador->options.overrides, ambassador->netns,
 							   link->conf->name, endpoint);

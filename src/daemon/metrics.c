@@ -287,8 +287,8 @@ static void add_endpoint(struct exposition *exposition, const struct link_status
 	size_t length = labels->length;
 
 	label_endpoint(labels, endpoint->id, &endpoint->at);
-	add_state(exposition, ENDPOINT_STATE, labels, status_endpoint_state(detail->standing),
-		  reason_of(detail->standing));
+	add_state(exposition, ENDPOINT_STATE, labels, status_endpoint_state(detail->by_itself),
+		  reason_of(detail->by_itself));
 	exposition_add(exposition, ENDPOINT_SHARE, labels,
 		       status->slots ? (double)detail->slots / (double)status->slots : 0);
 	if (detail->counted)
@@ -315,12 +315,6 @@ static void add_departed(struct exposition *exposition, const struct departed *d
 	labels->length = length;
 }
 
-static bool is_unwell(const struct endpoint_detail *detail)
-{
-	return (detail->checked && detail->check.verdict == VERDICT_DOWN) ||
-	       (detail->ejection && detail->ejection->state == EJECTION_OUT);
-}
-
 /* Who is not well serves only where nobody is. */
 static bool is_all_down(const struct link_status *status)
 {
@@ -330,7 +324,7 @@ static bool is_all_down(const struct link_status *status)
 		const struct endpoint_detail *detail = &status->details[i];
 
 		if (detail->standing == STANDING_SERVING)
-			return is_unwell(detail);
+			return detail->by_itself != STANDING_SERVING;
 		any |= detail->standing == STANDING_DOWN || detail->standing == STANDING_EJECTED;
 	}
 	return any;

@@ -340,7 +340,7 @@ static cJSON *describe_endpoint(const struct link_status *status, uint32_t index
 
 	if (status->details[index].override)
 		cJSON_AddNumberToObject(object, "override", status->details[index].override->weight);
-	cJSON_AddStringToObject(object, "state", status_endpoint_state(status->details[index].standing));
+	cJSON_AddStringToObject(object, "state", status_endpoint_state(status->details[index].by_itself));
 	cJSON_AddStringToObject(object, "reason", endpoint_reason(status, index, reason));
 	if (status->details[index].checked)
 		cJSON_AddItemToObject(object, "check", describe_check(&status->details[index].check));

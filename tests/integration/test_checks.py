@@ -33,6 +33,10 @@ def states(daemon, link="web"):
     return {name: endpoint["state"] for name, endpoint in daemon.endpoints(link).items()}
 
 
+def served_by_slots(daemon, link="web"):
+    return {name for name, endpoint in daemon.endpoints(link).items() if endpoint["slots"]}
+
+
 def wait_for_states(daemon, timeout=30, **expected):
     wait_until(lambda: states(daemon) == expected, timeout, lambda: f"{expected}: {daemon.ask('explain', 'web')}")
 
@@ -177,12 +181,13 @@ def test_all_are_down(lab, policy):
     if policy == "serve":
         wait_until(lambda: daemon.links()["web"].get("reason") ==
                    "no endpoint is well, so all of them serve (on_all_down)")
-        assert states(daemon) == {"b1": "up", "b2": "up", "b3": "up"}
+        assert served_by_slots(daemon) == {"b1", "b2", "b3"}
         assert "serving, for no endpoint is well; its checks fail: refused, since " in daemon.ask("explain", "web")
     else:
         wait_until(lambda: daemon.links()["web"]["state"] == "empty")
         assert daemon.links()["web"]["reason"] == "no endpoint is well"
-        assert states(daemon) == {"b1": "down", "b2": "down", "b3": "down"}
+        assert served_by_slots(daemon) == set()
+    assert states(daemon) == {"b1": "down", "b2": "down", "b3": "down"}
     # The first one that is well is the only one.
     lab.backends[1].serve()
     wait_for_states(daemon, b1="down", b2="up", b3="down")
