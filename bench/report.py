@@ -7,11 +7,13 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as pyplot  # noqa: E402
+from matplotlib.ticker import FuncFormatter  # noqa: E402
 
 from datapath import GROUPS, TRACKED  # noqa: E402
 from stats import paired_ratio, summary  # noqa: E402
 
 OURS, THEIRS, REFERENCE = "#0b6e4f", "#b0b7bf", "#4a5562"
+PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
 PLOT = {"figsize": (7.2, 2.6), "dpi": 100}
 
 # measurement -> (title, unit, [(key, heading, factor, digits, more is better)]); the first key is compared
@@ -73,13 +75,15 @@ def lines(directory, name, title, x_label, y_label, series, logarithmic=True):
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(PLAIN)
+        axes.yaxis.set_major_formatter(PLAIN)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.set_title(title, loc="left", fontsize=10)
     axes.grid(True, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return save(figure, directory, name)
 
 
