@@ -10,7 +10,7 @@
 #ifndef NUNCIO_DAEMON_METRICS_H
 #define NUNCIO_DAEMON_METRICS_H
 
-#include "daemon/requests.h"
+#include "daemon/realm.h"
 #include "daemon/tour.h"
 #include "exporter/exposition.h"
 

@@ -23,28 +23,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "catalog/catalog.h"
-#include "daemon/ambassador.h"
-#include "daemon/journal.h"
-#include "daemon/state.h"
+#include "daemon/realm.h"
 
 struct cJSON;
-struct meter;
-
-/* What requests are about; all borrowed. */
-struct realm {
-	struct ambassador *const *ambassadors;
-	size_t n_ambassadors;
-	const struct catalog *catalog;
-	struct state *state;
-	const struct meter *meter;
-	const struct journal *journal;
-	uint64_t edition;		   /* another one whenever ambassadors or their links are others */
-	const char *docker, *docker_error; /* the engine whose containers are followed, and why it does not answer */
-};
-
-/* What is missing until the start is over; NULL: the kernel has what the registries said first. */
-const char *realm_lacks(const struct realm *realm);
 
 /* Returns whether the events that requests_follows() says are to follow. */
 bool requests_answer(const struct realm *realm, const struct cJSON *request, FILE *out);

@@ -16,7 +16,7 @@
 
 #include <uv.h>
 
-#include "daemon/requests.h"
+#include "daemon/realm.h"
 
 #define SITE_FRESH_MS 500
 

@@ -32,10 +32,6 @@ extern const struct visitor status_visitor;
 /* Also where the tour was cancelled. */
 void status_report_clear(struct status_report *report);
 
-/* One word for a state, as in the object; of an endpoint, for how it stands by itself. */
-const char *status_endpoint_state(enum standing standing);
-const char *status_link_state(const struct link_status *status);
-
 /* One link's part of it, for cJSON_Delete(). Without `counters` it is cheap, and all connections are 0. */
 struct cJSON *status_of_link(struct ambassador *ambassador, const char *link, bool counters);
 

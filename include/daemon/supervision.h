@@ -8,7 +8,7 @@
 
 #include <uv.h>
 
-#include "daemon/requests.h"
+#include "daemon/realm.h"
 
 struct supervision;
 

@@ -9,7 +9,7 @@
 
 #include <uv.h>
 
-#include "daemon/requests.h"
+#include "daemon/realm.h"
 
 struct tour;
 

@@ -2,6 +2,7 @@
 #include "base/age.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #define MINUTE 60.0
 #define HOUR (60 * MINUTE)
@@ -19,4 +20,14 @@ const char *age_text(double seconds, char buffer[AGE_TEXT])
 	else
 		snprintf(buffer, AGE_TEXT, "%.0f days", seconds / DAY);
 	return buffer;
+}
+
+double age_since(int64_t ms)
+{
+	struct timespec now;
+	double seconds;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	seconds = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)ms / 1e3;
+	return seconds > 0 ? seconds : 0;
 }

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "daemon/meter.h"
 #include "daemon/process.h"
-#include "daemon/status.h"
+#include "daemon/status-words.h"
 
 enum {
 	BUILD_INFO,

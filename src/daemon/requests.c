@@ -398,15 +398,6 @@ static void answer_metrics(const struct realm *realm, FILE *out)
 	text_clear(&whole);
 }
 
-const char *realm_lacks(const struct realm *realm)
-{
-	for (size_t i = 0; i < realm->n_ambassadors; i++) {
-		if (!ambassador_is_ready(realm->ambassadors[i]))
-			return "a network namespace does not have its table yet";
-	}
-	return catalog_is_waiting(realm->catalog) ? "a registry has not answered yet" : NULL;
-}
-
 static size_t conns_limit(const cJSON *request)
 {
 	const cJSON *limit = cJSON_GetObjectItemCaseSensitive(request, "limit");
