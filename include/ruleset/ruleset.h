@@ -241,6 +241,9 @@ struct ip_port field_get_ip_port(const uint8_t *bytes, size_t *offset, uint8_t f
 /* A listen as the leading fields of a key; returns their size. */
 size_t key_put_listen(uint8_t *key, const struct listen *listen);
 size_t listen_key_size(uint8_t family);
+/* A listen and an endpoint of its family: the key of what is counted for both. Zeroed behind it, so that it is one for
+ * a hash, too; returns its size. */
+size_t key_put_endpoint(uint8_t key[ELEM_KEY_MAX], const struct listen *listen, const struct ip_port *endpoint);
 /* Does this set's key begin with a listen? If so, reads it. */
 bool elem_listen(const struct elem *elem, struct listen *ret);
 

@@ -205,11 +205,9 @@ static struct failed_counter *obtain_counter(struct failure_watch *watch, const 
 					     const struct ip_port *at)
 {
 	struct failed_counter *counter;
-	uint8_t key[ELEM_KEY_MAX] = {0};
-	size_t offset = key_put_listen(key, listen);
+	uint8_t key[ELEM_KEY_MAX];
 
-	field_put_addr(key, &offset, &at->addr);
-	field_put_port(key, &offset, at->port);
+	key_put_endpoint(key, listen, at);
 	HASH_FIND(hh, watch->counters, key, ELEM_KEY_MAX, counter);
 	if (counter)
 		return counter;

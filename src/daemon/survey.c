@@ -30,16 +30,6 @@ struct survey {
 	size_t n_live, live_capacity;
 };
 
-static void make_key(const struct listen *listen, const struct ip_port *endpoint, uint8_t key[ELEM_KEY_MAX])
-{
-	size_t offset;
-
-	memset(key, 0, ELEM_KEY_MAX);
-	offset = key_put_listen(key, listen);
-	field_put_addr(key, &offset, &endpoint->addr);
-	field_put_port(key, &offset, endpoint->port);
-}
-
 static struct counter *find_counter(const struct survey *survey, const struct listen *listen,
 				    const struct ip_port *endpoint)
 {
@@ -48,7 +38,7 @@ static struct counter *find_counter(const struct survey *survey, const struct li
 
 	if (listen->at.addr.family != endpoint->addr.family)
 		return NULL;
-	make_key(listen, endpoint, key);
+	key_put_endpoint(key, listen, endpoint);
 	HASH_FIND(hh, survey->by_key, key, ELEM_KEY_MAX, counter);
 	return counter;
 }
@@ -61,7 +51,7 @@ static struct counter *obtain_counter(struct survey *survey, const struct listen
 	if (counter)
 		return counter;
 	counter = xcalloc(1, sizeof(*counter));
-	make_key(listen, endpoint, counter->key);
+	key_put_endpoint(counter->key, listen, endpoint);
 	counter->listen = *listen;
 	counter->at = *endpoint;
 	HASH_ADD(hh, survey->by_key, key, ELEM_KEY_MAX, counter);

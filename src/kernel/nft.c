@@ -499,17 +499,16 @@ int nft_read_counters(struct nft *nft, struct set_id set, nft_counter_fn counter
 	return code == -EINTR || code == -ENOENT ? 0 : code;
 }
 
-static struct nlmsghdr *put_get_elem(char *buffer, struct set_id set, const struct listen *listen,
-				     const struct ip_port *endpoint)
+/* Enough for one such request. */
+#define GET_ELEM_BYTES 256
+
+/* Asks for one element of a set, by its key. */
+static struct nlmsghdr *put_get_elem(char *buffer, struct set_id set, const uint8_t key[ELEM_KEY_MAX])
 {
 	struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, 0, 0);
-	uint8_t key[ELEM_KEY_MAX] = {0};
 	struct nlattr *list, *elem, *data;
 	char name[SET_NAME_TEXT];
-	size_t offset = key_put_listen(key, listen);
 
-	field_put_addr(key, &offset, &endpoint->addr);
-	field_put_port(key, &offset, endpoint->port);
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, TABLE_NAME);
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set_name(set, name));
 	list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -522,20 +521,20 @@ static struct nlmsghdr *put_get_elem(char *buffer, struct set_id set, const stru
 	return header;
 }
 
-/* Enough for one such request. */
-#define GET_ELEM_BYTES 256
-
 int nft_get_counters(struct nft *nft, struct set_id set, const struct listen *listen, const struct ip_port *endpoints,
 		     size_t count, nft_counter_fn counter, void *context)
 {
 	struct reading reading = {.nft = nft, .set = set, .counter = counter, .counter_context = context};
 	char *requests = xcalloc(count + 1, GET_ELEM_BYTES);
+	uint8_t key[ELEM_KEY_MAX];
 	size_t used = 0;
 	int code;
 
 	for (size_t i = 0; i < count; i++) {
-		if (endpoints[i].addr.family == set.family)
-			used += put_get_elem(requests + used, set, listen, &endpoints[i])->nlmsg_len;
+		if (endpoints[i].addr.family != set.family)
+			continue;
+		key_put_endpoint(key, listen, &endpoints[i]);
+		used += put_get_elem(requests + used, set, key)->nlmsg_len;
 	}
 	code = netlink_ask_all(nft->socket, requests, used, -ENOENT, on_counters, &reading);
 	free(requests);
@@ -550,39 +549,21 @@ static int on_elem(const struct nlmsghdr *header, void *context)
 	return result == MNL_CB_OK ? MNL_CB_STOP : result;
 }
 
-/* Asks for one element of a set, by its key. */
-static int request_elem(struct nft *nft, const struct elem *elem, struct ruleset *ret)
-{
-	struct reading reading = {.nft = nft, .out = ret, .set = elem->set};
-	_Alignas(struct nlmsghdr) char buffer[512] = {0};
-	struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, 0, 0);
-	struct nftnl_set_elem *object = nftnl_set_elem_alloc();
-	struct nftnl_set *set = nftnl_set_alloc();
-	char name[SET_NAME_TEXT];
-
-	if (!object || !set)
-		abort(); /* no memory; see base/mem.h */
-	nftnl_set_set_str(set, NFTNL_SET_TABLE, TABLE_NAME);
-	nftnl_set_set_str(set, NFTNL_SET_NAME, set_name(elem->set, name));
-	nftnl_set_elem_set(object, NFTNL_SET_ELEM_KEY, elem->key, (uint32_t)set_key_size(elem->set));
-	nftnl_set_elem_add(set, object);
-	nftnl_set_elems_nlmsg_build_payload(header, set);
-	nftnl_set_free(set);
-	return netlink_request(nft->socket, header, on_elem, &reading);
-}
-
 /* The element of a set that is keyed by attempts. */
 static int request_attempt(struct nft *nft, enum set_type type, const struct ip_port *client, uint32_t number,
 			   struct ruleset *ret)
 {
-	struct elem elem = {.set = {.type = (uint8_t)type, .family = client->addr.family}};
+	const struct set_id set = {.type = (uint8_t)type, .family = client->addr.family};
+	struct reading reading = {.nft = nft, .out = ret, .set = set};
+	_Alignas(struct nlmsghdr) char buffer[GET_ELEM_BYTES] = {0};
+	uint8_t key[ELEM_KEY_MAX] = {0};
 	size_t offset = 0;
 	int code;
 
-	field_put_u32(elem.key, &offset, htonl(number));
-	field_put_addr(elem.key, &offset, &client->addr);
-	field_put_port(elem.key, &offset, client->port);
-	code = request_elem(nft, &elem, ret);
+	field_put_u32(key, &offset, htonl(number));
+	field_put_addr(key, &offset, &client->addr);
+	field_put_port(key, &offset, client->port);
+	code = netlink_request(nft->socket, put_get_elem(buffer, set, key), on_elem, &reading);
 	return code == 0 && !ret->n_elems ? -ENOENT : code;
 }
 

@@ -369,6 +369,17 @@ size_t key_put_listen(uint8_t *key, const struct listen *listen)
 	return offset;
 }
 
+size_t key_put_endpoint(uint8_t key[ELEM_KEY_MAX], const struct listen *listen, const struct ip_port *endpoint)
+{
+	size_t offset;
+
+	memset(key, 0, ELEM_KEY_MAX);
+	offset = key_put_listen(key, listen);
+	field_put_addr(key, &offset, &endpoint->addr);
+	field_put_port(key, &offset, endpoint->port);
+	return offset;
+}
+
 bool elem_listen(const struct elem *elem, struct listen *ret)
 {
 	size_t offset = 4;
