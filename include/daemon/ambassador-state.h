@@ -33,6 +33,7 @@
 #include "daemon/link-pace.h"
 #include "daemon/meter.h"
 #include "daemon/reset.h"
+#include "kernel/nft.h"
 #include "ruleset/compile.h"
 
 #define LISTEN_KEY 24
@@ -153,6 +154,11 @@ struct appraisal *link_appraise(const struct link *link, const struct endpoints 
 
 /* How long endpoints that the registry lost stay; 0: none do. */
 uint32_t link_held_seconds(const struct link *link);
+
+/* Asks the kernel how many connections it led to these endpoints of an installed link: one by one, for in a large set
+ * the kernel begins each part of a listing from the start. */
+void link_read_connections(const struct link *link, const struct endpoints *endpoints, nft_counter_fn counter,
+			   void *context);
 
 /* What the registry said last; borrowed, NULL before the first answer. */
 const struct endpoints *link_answer(const struct link *link);

@@ -120,17 +120,16 @@ static void on_connections(void *context, const struct listen *listen, const str
 	counted->details[endpoint - counted->endpoints->items].counted = true;
 }
 
-static void count_connections(const struct link *link, const struct endpoints *endpoints,
-			      struct endpoint_detail *details)
+void link_read_connections(const struct link *link, const struct endpoints *endpoints, nft_counter_fn counter,
+			   void *context)
 {
-	const struct listen *listen = &link->conf->listen;
-	struct counted counted = {.endpoints = endpoints, .details = details};
+	const struct listen *listen = &link->plan.listen;
 	struct ip_port *addresses = xcalloc(endpoints->count + 1, sizeof(*addresses));
 
 	for (uint32_t i = 0; i < endpoints->count; i++)
 		addresses[i] = endpoints->items[i].at;
 	nft_get_counters(link->ambassador->nft, (struct set_id){SET_ENDPOINTS, listen->at.addr.family, 0}, listen,
-			 addresses, endpoints->count, on_connections, &counted);
+			 addresses, endpoints->count, counter, context);
 	free(addresses);
 }
 
@@ -159,12 +158,13 @@ static struct endpoint_detail *describe_endpoints(const struct survey *survey, c
 						  const struct endpoints *endpoints)
 {
 	struct endpoint_detail *details = xcalloc(endpoints->count + 1, sizeof(*details));
+	struct counted counted = {.endpoints = endpoints, .details = details};
 	const struct ambassador *ambassador = link->ambassador;
 
 	find_standing(link, endpoints, details);
 	count_slots(link, details);
 	if (survey && ambassador->nft)
-		count_connections(link, endpoints, details);
+		link_read_connections(link, endpoints, on_connections, &counted);
 	for (uint32_t i = 0; i < endpoints->count; i++) {
 		const struct endpoint *endpoint = &endpoints->items[i];
 

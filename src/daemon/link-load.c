@@ -28,10 +28,11 @@ static struct load *load_at(const struct link *link, const struct ip_port *at)
 
 static void on_connections(void *context, const struct listen *listen, const struct ip_port *at, uint64_t connections)
 {
-	const struct link *link = link_find(context, listen);
-	struct load *load = link ? load_at(link, at) : NULL;
+	const struct link *link = context;
+	struct load *load = load_at(link, at);
 	uint64_t *before = load ? &link->load.connections[load - link->load.each] : NULL;
 
+	(void)listen;
 	if (!load)
 		return;
 	/* One that was away counts from nothing again. */
@@ -80,22 +81,11 @@ static int list_flows(struct ambassador *ambassador)
 	return code;
 }
 
-static void read_connections(struct ambassador *ambassador)
+static void read_connections(struct link *link)
 {
-	bool families[2] = {false};
-
-	for (const struct link *link = ambassador->links; link; link = link->hh.next) {
-		for (uint32_t i = 0; is_counted(link) && i < link->load.endpoints->count; i++)
-			link->load.each[i].arrived = 0;
-		if (is_counted(link))
-			families[link->plan.listen.at.addr.family == AF_INET6] = true;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		struct set_id set = {SET_ENDPOINTS, i ? AF_INET6 : AF_INET, 0};
-
-		if (families[i])
-			nft_read_counters(ambassador->nft, set, on_connections, ambassador);
-	}
+	for (uint32_t i = 0; i < link->load.endpoints->count; i++)
+		link->load.each[i].arrived = 0;
+	link_read_connections(link, link->load.endpoints, on_connections, link);
 }
 
 /* Where none came and none was there, none is. */
@@ -117,10 +107,11 @@ static void begin_count(struct link *link)
 
 static bool count(struct ambassador *ambassador)
 {
-	read_connections(ambassador);
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
-		if (is_counted(link))
-			begin_count(link);
+		if (!is_counted(link))
+			continue;
+		read_connections(link);
+		begin_count(link);
 	}
 	return list_flows(ambassador) == 0;
 }
