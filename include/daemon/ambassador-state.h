@@ -26,6 +26,7 @@
 #include "base/event.h"
 #include "base/hash.h"
 #include "daemon/ambassador.h"
+#include "daemon/changelog.h"
 #include "daemon/draining.h"
 #include "daemon/flows.h"
 #include "daemon/link-checks.h"
@@ -89,7 +90,7 @@ struct ambassador {
 	struct net *net;
 	struct conntrack *conntrack;
 	struct checker *checker; /* NULL until a link has its endpoints checked */
-	struct verdict_lines verdict_lines;
+	struct changelog_lines verdict_lines;
 	bool ejects; /* some link does, so the rules that it takes are there */
 	struct failure_watch failure_watch;
 	struct sockdiag *sockdiag; /* NULL until it is needed, see ambassador_sockdiag() */
@@ -106,9 +107,9 @@ struct ambassador {
 	struct flow_looks flows_due, flows_again;
 	char *flows_error; /* why conntrack could not be looked at */
 	struct resetter resetter;
-	uint32_t losses_told; /* in this reconciliation, of links that lose endpoints or keep them */
-	bool just_read;	      /* what the kernel holds was read in this very reconciliation */
-	bool backing_off;     /* wait for the timer before anything is tried again */
+	struct changelog_lines loss_lines; /* in this reconciliation, of links that lose endpoints or keep them */
+	bool just_read;			   /* what the kernel holds was read in this very reconciliation */
+	bool backing_off;		   /* wait for the timer before anything is tried again */
 	char *error;
 	uint64_t retry_ms;
 	uv_timer_t *retry;

@@ -7,10 +7,21 @@
 #include <stdint.h>
 
 #include "balance/plan.h"
+#include "base/log.h"
 #include "ruleset/diff.h"
 
 /* Lines at the info level in one round: a cold start with thousands of links must not drown the log. */
 #define CHANGELOG_LINES 100
+
+/* Lines of one kind: CHANGELOG_LINES are told as they are, the others at the debug level, and counted. */
+struct changelog_lines {
+	uint32_t told, hidden;
+};
+
+/* The level for one more line that is to have this one. */
+enum log_level changelog_level(struct changelog_lines *lines, enum log_level level);
+/* Says how many were hidden, "and 7 more WHAT: -v has them", if any were; and begins anew. */
+void changelog_end_lines(struct changelog_lines *lines, const char *netns, const char *what);
 
 /* What one reconciliation did; starts zeroed, but for `started`. */
 struct changelog_sums {

@@ -21,11 +21,6 @@ struct link_checks {
 	struct check_watcher *watchers; /* [endpoints->count], in their order */
 };
 
-/* Lines of the log on verdicts: so many are told, and the others counted, until the ambassador's next patrol. */
-struct verdict_lines {
-	uint32_t told, hidden;
-};
-
 /* Has the link watch these endpoints as its configuration says; those that it watches already go on. */
 void link_checks_follow(struct link *link, const struct endpoints *endpoints);
 void link_checks_clear(struct link *link);
@@ -35,8 +30,5 @@ void link_checks_appraise(const struct link *link, const struct endpoints *weigh
 
 /* What is known of the endpoint at this address; false: the link does not have it checked. */
 bool link_checks_report(const struct link *link, const struct ip_port *at, struct check_report *ret);
-
-/* Says how many lines were held back since the last time. */
-void link_checks_patrol(struct ambassador *ambassador);
 
 #endif

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "balance/plan.h"
+#include "daemon/changelog.h"
 #include "health/ejection.h"
 
 struct ambassador;
@@ -31,14 +32,14 @@ struct failure_watch {
 	uv_timer_t *look;  /* until the counters of refusals are looked at */
 	struct failed_counter *counters;
 	uint32_t looks;
-	bool began;	       /* what there was to begin with is counted */
-	bool changed;	       /* the last look found more */
-	uint64_t not_before;   /* uv_now() of the next look */
-	uv_timer_t *tend;      /* until an ejection or a probation is over */
-	char *error;	       /* why it cannot be opened */
-	bool due;	       /* to be opened */
-	uint64_t lost;	       /* reports, before it was opened the last time */
-	uint32_t told, hidden; /* lines of the log, as with verdicts of checks */
+	bool began;	     /* what there was to begin with is counted */
+	bool changed;	     /* the last look found more */
+	uint64_t not_before; /* uv_now() of the next look */
+	uv_timer_t *tend;    /* until an ejection or a probation is over */
+	char *error;	     /* why it cannot be opened */
+	bool due;	     /* to be opened */
+	uint64_t lost;	     /* reports, before it was opened the last time */
+	struct changelog_lines lines;
 };
 
 /* An opinion, see appraise.c. */
@@ -52,7 +53,5 @@ void ambassador_eject_configured(struct ambassador *ambassador);
 /* Opens and closes what has to be. */
 void ambassador_watch_failures(struct ambassador *ambassador);
 void ambassador_unwatch_failures(struct ambassador *ambassador);
-/* Says how many lines were held back since the last time. */
-void link_ejections_patrol(struct ambassador *ambassador);
 
 #endif

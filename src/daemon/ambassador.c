@@ -132,8 +132,8 @@ static void on_patrol(uv_timer_t *timer)
 	struct ambassador *ambassador = timer->data;
 
 	ambassador->footprint_dirty |= ambassador->nft && ambassador->footprint.n_interfaces;
-	link_checks_patrol(ambassador);
-	link_ejections_patrol(ambassador);
+	changelog_end_lines(&ambassador->verdict_lines, ambassador->netns, "verdicts of checks changed");
+	changelog_end_lines(&ambassador->failure_watch.lines, ambassador->netns, "endpoints were ejected or came back");
 }
 
 struct ambassador *ambassador_new(uv_loop_t *loop, struct catalog *catalog, const struct ambassador_conf *conf,

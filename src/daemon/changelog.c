@@ -145,6 +145,23 @@ static char *describe(const struct changelog_entry *entry)
 	return text;
 }
 
+enum log_level changelog_level(struct changelog_lines *lines, enum log_level level)
+{
+	if (lines->told < CHANGELOG_LINES) {
+		lines->told++;
+		return level;
+	}
+	lines->hidden++;
+	return LOG_LEVEL_DEBUG;
+}
+
+void changelog_end_lines(struct changelog_lines *lines, const char *netns, const char *what)
+{
+	if (lines->hidden)
+		log_warning("%s%sand %u more %s: -v has them", netns, *netns ? ": " : "", lines->hidden, what);
+	*lines = (struct changelog_lines){0};
+}
+
 void changelog_link(const struct changelog_entry *entry, struct changelog_sums *sums)
 {
 	struct event event = {

@@ -56,26 +56,6 @@ static const char *refuse(void *context, const struct ip_port *at)
 
 /* The log */
 
-static enum log_level next_level(struct ambassador *ambassador, enum log_level level)
-{
-	if (ambassador->verdict_lines.told < CHANGELOG_LINES) {
-		ambassador->verdict_lines.told++;
-		return level;
-	}
-	ambassador->verdict_lines.hidden += level != LOG_LEVEL_DEBUG;
-	return LOG_LEVEL_DEBUG;
-}
-
-void link_checks_patrol(struct ambassador *ambassador)
-{
-	uint32_t hidden = ambassador->verdict_lines.hidden;
-
-	if (hidden)
-		log_warning("%s%sand %u more verdicts of checks changed: -v has them", ambassador->netns,
-			    *ambassador->netns ? ": " : "", hidden);
-	ambassador->verdict_lines = (struct verdict_lines){0};
-}
-
 static void log_verdict(const struct link *link, const struct endpoint *endpoint, const struct check_report *report,
 			int64_t down_since)
 {
@@ -84,12 +64,13 @@ static void log_verdict(const struct link *link, const struct endpoint *endpoint
 	char age[AGE_TEXT];
 
 	if (report->verdict == VERDICT_DOWN)
-		event_say(next_level(ambassador, LOG_LEVEL_WARNING), CAUSE_CHECK, netns, name,
+		event_say(changelog_level(&ambassador->verdict_lines, LOG_LEVEL_WARNING), CAUSE_CHECK, netns, name,
 			  "%s is down: %s (%u check%s in a row)", endpoint->id, report->reason, report->in_a_row,
 			  report->in_a_row == 1 ? "" : "s");
 	else if (report->verdict == VERDICT_UP && down_since)
-		event_say(next_level(ambassador, LOG_LEVEL_NOTICE), CAUSE_CHECK, netns, name, "%s is up again after %s",
-			  endpoint->id, age_text((double)(report->since - down_since) / 1000, age));
+		event_say(changelog_level(&ambassador->verdict_lines, LOG_LEVEL_NOTICE), CAUSE_CHECK, netns, name,
+			  "%s is up again after %s", endpoint->id,
+			  age_text((double)(report->since - down_since) / 1000, age));
 	else
 		event_say(LOG_LEVEL_DEBUG, CAUSE_CHECK, netns, name, "%s: %s", endpoint->id, report->reason);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/age.h"
-#include "base/log.h"
+#include "base/event.h"
 #include "base/mem.h"
 #include "daemon/ambassador-state.h"
 #include "daemon/changelog.h"
@@ -25,11 +25,6 @@
 static bool ejects(const struct link *link)
 {
 	return !link->removed && link->conf->eject.failures && link->conf->listen.protocol == IPPROTO_TCP;
-}
-
-static const char *prefix(const struct ambassador *ambassador)
-{
-	return *ambassador->netns ? ": " : "";
 }
 
 /* Opinions */
@@ -66,7 +61,7 @@ void link_ejections_appraise(const struct link *link, const struct endpoints *we
 
 void link_ejections_settled(struct link *link)
 {
-	if (link->removed || !ejects(link)) {
+	if (!ejects(link)) {
 		link_ejections_clear(link);
 		return;
 	}
@@ -81,26 +76,6 @@ void link_ejections_clear(struct link *link)
 
 /* The log */
 
-static enum log_level next_level(struct failure_watch *watch, enum log_level level)
-{
-	if (watch->told < CHANGELOG_LINES) {
-		watch->told++;
-		return level;
-	}
-	watch->hidden++;
-	return LOG_LEVEL_DEBUG;
-}
-
-void link_ejections_patrol(struct ambassador *ambassador)
-{
-	struct failure_watch *watch = &ambassador->failure_watch;
-
-	if (watch->hidden)
-		log_warning("%s%sand %u more endpoints were ejected or came back: -v has them", ambassador->netns,
-			    prefix(ambassador), watch->hidden);
-	watch->told = watch->hidden = 0;
-}
-
 static const char *id_of(const struct link *link, const struct ejection *ejection)
 {
 	const struct endpoint *endpoint = endpoints_find_address(link->plan.endpoints, &ejection->at);
@@ -113,8 +88,8 @@ static void log_ejection(const struct link *link, const struct ejection *ejectio
 	struct ambassador *ambassador = link->ambassador;
 	char cause[EJECTION_CAUSE], age[AGE_TEXT];
 
-	log_write(next_level(&ambassador->failure_watch, LOG_LEVEL_WARNING), "%s%slink %s: %s is ejected for %s: %s",
-		  ambassador->netns, prefix(ambassador), link->conf->name, id_of(link, ejection),
+	event_say(changelog_level(&ambassador->failure_watch.lines, LOG_LEVEL_WARNING), CAUSE_EJECTION,
+		  ambassador->netns, link->conf->name, "%s is ejected for %s: %s", id_of(link, ejection),
 		  age_text((double)(ejection->until_ms - ejection->since_ms) / 1000, age),
 		  ejection_cause(ejection, &link->conf->eject, cause));
 }
@@ -125,10 +100,10 @@ static void on_back(void *context, const struct ejection *ejection)
 	struct ambassador *ambassador = link->ambassador;
 	char age[AGE_TEXT];
 
-	link_mark_dirty(link);
-	log_write(next_level(&ambassador->failure_watch, LOG_LEVEL_NOTICE),
-		  "%s%slink %s: %s is back after %s, and out again if a connection fails within as long",
-		  ambassador->netns, prefix(ambassador), link->conf->name, id_of(link, ejection),
+	link_mark_changed(link, CAUSE_EJECTION);
+	event_say(changelog_level(&ambassador->failure_watch.lines, LOG_LEVEL_NOTICE), CAUSE_EJECTION,
+		  ambassador->netns, link->conf->name,
+		  "%s is back after %s, and out again if a connection fails within as long", id_of(link, ejection),
 		  age_text((double)(ejection->until_ms - ejection->since_ms) / 1000, age));
 }
 
@@ -171,7 +146,7 @@ static void note(struct link *link, const struct ip_port *at, enum failure failu
 	if (!ejection)
 		return;
 	log_ejection(link, ejection);
-	link_mark_dirty(link);
+	link_mark_changed(link, CAUSE_EJECTION);
 	tend(ambassador);
 }
 
@@ -329,7 +304,7 @@ static int open_failures(void *context)
 	int code = failures_open(&watch->failures, &err);
 
 	if (text_replace(&watch->error, code < 0 ? err.text : NULL) && code < 0)
-		log_error("%s%s%s", ambassador->netns, prefix(ambassador), err.text);
+		event_say(LOG_LEVEL_ERROR, CAUSE_KERNEL, ambassador->netns, NULL, "%s", err.text);
 	return code;
 }
 

@@ -14,12 +14,8 @@ static uint64_t now_ms(void)
 
 /* A registry that lost its data is a line for each link, but not for thousands. */
 #define say(link, level, cause, ...) \
-	event_say(level_of(link, level), cause, (link)->ambassador->netns, (link)->conf->name, __VA_ARGS__)
-
-static enum log_level level_of(const struct link *link, enum log_level level)
-{
-	return link->ambassador->losses_told++ < CHANGELOG_LINES ? level : LOG_LEVEL_DEBUG;
-}
+	event_say(changelog_level(&(link)->ambassador->loss_lines, level), cause, (link)->ambassador->netns, \
+		  (link)->conf->name, __VA_ARGS__)
 
 /* An answer without endpoints, where the link is to keep the last known ones; also when they were drained by hand. */
 static bool is_to_keep(struct link *link, const struct endpoints *answer)

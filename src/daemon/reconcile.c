@@ -261,7 +261,6 @@ void ambassador_reconcile(struct ambassador *ambassador)
 	if (!has_work(ambassador) || ambassador->backing_off || ambassador->gone)
 		return;
 	ambassador->just_read = false;
-	ambassador->losses_told = 0;
 	code = ambassador_open(ambassador, &err);
 	if (ambassador->gone) {
 		log_debug("%s: %s", ambassador->netns, err.text);
@@ -271,9 +270,8 @@ void ambassador_reconcile(struct ambassador *ambassador)
 		code = bring_up_to_date(ambassador, &sums, &err);
 	for (int try = 1; ambassador->nft && round_is_out_of_sync(code) && try < RESYNC_TRIES; try++)
 		code = bring_up_to_date(ambassador, &sums, &err);
-	if (ambassador->losses_told > CHANGELOG_LINES)
-		log_warning("and %u more lines on links that lose endpoints, keep them or have them again: -v has them",
-			    ambassador->losses_told - CHANGELOG_LINES);
+	changelog_end_lines(&ambassador->loss_lines, ambassador->netns,
+			    "lines on links that lose endpoints, keep them or have them again");
 	flows_tend(ambassador); /* also where only some of the rounds were carried out */
 	if (code < 0) {
 		note_error(ambassador, err.text);
