@@ -22,12 +22,17 @@ const char *age_text(double seconds, char buffer[AGE_TEXT])
 	return buffer;
 }
 
-double age_since(int64_t ms)
+int64_t age_now_ms(void)
 {
 	struct timespec now;
-	double seconds;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	seconds = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)ms / 1e3;
-	return seconds > 0 ? seconds : 0;
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+double age_since(int64_t ms)
+{
+	int64_t passed = age_now_ms() - ms;
+
+	return passed > 0 ? (double)passed / 1e3 : 0;
 }

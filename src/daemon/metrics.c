@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
+#include "base/age.h"
 #include "base/mem.h"
 #include "daemon/meter.h"
 #include "daemon/process.h"
@@ -194,20 +194,16 @@ static void add_registry(void *context, const struct registry_status *status)
 	struct registries *registries = context;
 	struct exposition *exposition = registries->exposition;
 	struct text labels = {0};
-	struct timespec now;
-	int64_t now_ms;
 	uint64_t revision;
 
 	label_registry(registries, status->uri, &labels);
-	clock_gettime(CLOCK_REALTIME, &now);
-	now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	exposition_add_count(exposition, REGISTRY_UP, &labels, status->connected);
 	exposition_add_count(exposition, REGISTRY_SERVICES, &labels, status->services);
 	exposition_add_count(exposition, REGISTRY_SKIPPED, &labels, status->skipped);
 	exposition_add_count(exposition, REGISTRY_ERRORS, &labels, status->errors);
 	if (status->last_success_seconds >= 0)
 		exposition_add(exposition, REGISTRY_SUCCESS_TIME, &labels,
-			       (double)now_ms / 1e3 - status->last_success_seconds);
+			       (double)age_now_ms() / 1e3 - status->last_success_seconds);
 	if (number_parse(status->revision, 0, UINT64_MAX, &revision) == 0)
 		exposition_add_count(exposition, REGISTRY_REVISION, &labels, revision);
 	text_clear(&labels);

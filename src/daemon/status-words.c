@@ -250,7 +250,6 @@ static const char *empty_reason(const struct link_status *status)
 	return status->answer->count ? "the kernel does not have its endpoints yet" : "the registry names no endpoint";
 }
 
-/* How long ago the registry named the endpoints, seconds; the clock may have been set since. */
 static const char *loss_reason(const struct link_status *status, char buffer[LINK_REASON_TEXT])
 {
 	snprintf(buffer, LINK_REASON_TEXT,

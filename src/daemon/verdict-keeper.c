@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/age.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/ambassador.h"
@@ -34,14 +34,6 @@ struct verdict_keeper {
 	bool at_end; /* `writing` is for verdict_keeper_free() */
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Reading */
 
 static void load(struct verdict_keeper *keeper, bool dry_run)
@@ -61,7 +53,7 @@ static void load(struct verdict_keeper *keeper, bool dry_run)
 		keep_file_set_aside(keeper->path, err.text, dry_run);
 		return;
 	}
-	age = now_ms() - keeper->read.written;
+	age = age_now_ms() - keeper->read.written;
 	keeper->any_written = keeper->read.count != 0;
 	if (age < 0 || age > VERDICTS_AGE_MAX_MS)
 		remembered_clear(&keeper->read);
@@ -130,7 +122,7 @@ static void list_target(void *context, const struct ip_port *at, const char *pro
 
 static void list_all(struct ambassador *const *ambassadors, size_t count, struct remembered *ret)
 {
-	*ret = (struct remembered){.written = now_ms()};
+	*ret = (struct remembered){.written = age_now_ms()};
 	for (size_t i = 0; i < count; i++) {
 		struct listing listing = {ret, ambassador_netns(ambassadors[i])};
 

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
+#include "base/age.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "discovery/random.h"
@@ -69,14 +69,6 @@ struct checker {
 	uint64_t changes;
 	bool active;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Methods */
 
@@ -211,7 +203,7 @@ static void note_unchecked(struct check_target *target, const char *reason)
 	target->judge = (struct judge){.verdict = VERDICT_UNKNOWN};
 	if (before == VERDICT_UNKNOWN)
 		return;
-	target->since = now_ms();
+	target->since = age_now_ms();
 	tell(target, before, before_since);
 }
 
@@ -232,7 +224,7 @@ static void note_outcome(struct check_target *target, bool good, const char *rea
 
 	target->unchecked = target->remembered = false;
 	target->failed = !good;
-	target->checked = now_ms();
+	target->checked = age_now_ms();
 	if (good)
 		target->last_good = target->checked;
 	if (judge_note(&target->judge, good, conf->rise, conf->fall)) {
@@ -376,7 +368,7 @@ static struct check_target *new_target(struct check_method *method, const struct
 	target->at = *at;
 	target->method = method;
 	target->judge.verdict = VERDICT_UNKNOWN;
-	target->since = now_ms();
+	target->since = age_now_ms();
 	text_replace(&target->reason, "not checked yet");
 	method->references++;
 	checker->targets++;
