@@ -57,6 +57,10 @@ def is_watched(lab):
     return any(int(line.split()[0]) == GROUP for line in lines)
 
 
+def events(daemon):
+    return [json.loads(line) for line in daemon.ask("events", "--no-follow", "--json", "-n", "100").splitlines()]
+
+
 @pytest.mark.lab(client=True)
 @pytest.mark.parametrize("listen, target, family, gateway", WAYS)
 def test_who_refuses_is_out_and_comes_back(lab, listen, target, family, gateway):
@@ -72,6 +76,10 @@ def test_who_refuses_is_out_and_comes_back(lab, listen, target, family, gateway)
     lab.backends[2].serve()
     wait_for_state(daemon, "b3", "up")
     assert client.hammer(target, count=3)["by"] == {"b1": 1, "b2": 1, "b3": 1}
+    told = [(event["text"], event["cause"]) for event in events(daemon) if "ejection" in event.get("cause", "")]
+    assert any(text.startswith("b3 is ejected for ") for text, _ in told), told
+    assert ("b3(up->ejected)", "ejection") in told and ("b3(ejected->up)", "ejection") in told, told
+    assert any(text.startswith("b3 is back after ") for text, _ in told), told
 
 
 def test_without_retry_refusals_eject_too(lab):
