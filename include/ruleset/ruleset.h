@@ -16,7 +16,7 @@
 #include "config/config.h"
 
 #define TABLE_NAME "nuncio"
-#define TABLE_COMMENT "nuncio 2" /* the number changes with the shape of the table: another shape is replaced whole */
+#define TABLE_COMMENT "nuncio 3" /* the number changes with the shape of the table: another shape is replaced whole */
 
 /* nft 1.0.6 reads comments of at most this many bytes. */
 #define COMMENT_MAX 127
@@ -100,7 +100,8 @@ enum rule_form {
 	RULE_TIMEOUT,  /* ct timeout policy: retryN, or that of a link */
 	RULE_POLICY,   /* what only this link has */
 	RULE_COUNT,    /* count at the endpoint */
-	RULE_NEVER,    /* leave the source address as the link says, except 127/8 */
+	RULE_LOOPBACK, /* a source address that leaves no host is masqueraded, whatever the link says */
+	RULE_NEVER,    /* leave the source address as the link says */
 	RULE_AUTO,     /* leave the source address where the reply comes back anyway */
 	RULE_MASQUERADE,
 	RULE_GUARD,   /* what route_localnet would let in */

@@ -201,15 +201,15 @@ static void load_original_key(const struct builder *b)
 	add_ct(b, NFT_CT_PROTO_DST, IP_CT_DIR_ORIGINAL, 1 + address_words(b));
 }
 
-static void match_source_not_loopback(const struct builder *b)
+static void match_source_loopback(const struct builder *b)
 {
 	match_family(b);
 	if (b->is6) {
 		load_saddr(b, 0);
-		add_cmp(b, NFT_CMP_NEQ, &in6addr_loopback, sizeof(in6addr_loopback));
+		add_cmp(b, NFT_CMP_EQ, &in6addr_loopback, sizeof(in6addr_loopback));
 	} else {
 		add_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_SADDR, 1, 0);
-		add_cmp_byte(b, NFT_CMP_NEQ, 127);
+		add_cmp_byte(b, NFT_CMP_EQ, 127);
 	}
 }
 
@@ -273,18 +273,23 @@ static void build_count(const struct builder *b)
 	add_lookup(b, SET_ENDPOINTS, 0);
 }
 
+static void build_loopback(const struct builder *b)
+{
+	match_source_loopback(b);
+	add(b, "masq");
+}
+
 static void build_never(const struct builder *b)
 {
 	match_tcp_udp(b);
 	load_original_key(b);
 	add_lookup(b, SET_NEVER, 0);
-	match_source_not_loopback(b);
 	add_verdict(b, NF_ACCEPT, NULL);
 }
 
 /*
- * A local client with an address of its own keeps it: its replies come back. One that has only 127/8, or the listen
- * address itself (the kernel takes the destination as source when that is local), goes on to be masqueraded.
+ * A local client with an address of its own keeps it: its replies come back. One that has the listen address itself
+ * (the kernel takes the destination as source when that is local) goes on to be masqueraded.
  */
 static void build_auto(const struct builder *b)
 {
@@ -292,7 +297,7 @@ static void build_auto(const struct builder *b)
 	struct nftnl_expr *expr;
 
 	match_tcp_udp(b);
-	match_source_not_loopback(b);
+	match_family(b);
 	expr = add(b, "fib");
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_SADDR);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
@@ -658,6 +663,9 @@ void nft_rule_expressions(const struct rule *rule, uint32_t anonymous_id, struct
 		break;
 	case RULE_COUNT:
 		build_count(&b);
+		break;
+	case RULE_LOOPBACK:
+		build_loopback(&b);
 		break;
 	case RULE_NEVER:
 		build_never(&b);

@@ -69,6 +69,7 @@ static void add_linked_chain(struct ruleset *out, const char *name, uint8_t fami
 	chain->rules[0].timeout = timeout_default_name(family);
 	add_rule(chain, RULE_POLICY, family);
 	add_rule(chain, RULE_COUNT, family);
+	add_rule(chain, RULE_LOOPBACK, family);
 	add_rule(chain, RULE_NEVER, family);
 	add_rule(chain, RULE_AUTO, family);
 	add_rule(chain, RULE_MASQUERADE, 0);

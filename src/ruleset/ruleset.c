@@ -161,9 +161,10 @@ static const char *const rule_words[RULE_FORMS] = {
 	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } " LISTEN_WORDS " @links$n goto linked$n",
 	[RULE_POLICY] = "meta l4proto { tcp, udp } " LISTEN_WORDS " vmap @policies$n",
 	[RULE_COUNT] = "meta l4proto { tcp, udp } " LISTEN_WORDS " . $f daddr . th dport @endpoints$n",
-	[RULE_NEVER] = "meta l4proto { tcp, udp } " LISTEN_WORDS " @never$n $f saddr != $l accept",
+	[RULE_LOOPBACK] = "$f saddr $l masquerade",
+	[RULE_NEVER] = "meta l4proto { tcp, udp } " LISTEN_WORDS " @never$n accept",
 	[RULE_AUTO] =
-		"meta l4proto { tcp, udp } $f saddr != $l fib saddr type local"
+		"meta l4proto { tcp, udp } fib saddr type local"
 		" ct protocol . $f saddr . ct original proto-dst != @links$n " LISTEN_WORDS " != @always$n accept",
 	[RULE_MASQUERADE] = "masquerade",
 	[RULE_GUARD] = "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",

@@ -154,7 +154,7 @@ static void padding_does_not_tell_what_our_memory_held(void **state)
 static void the_table_has_flags_and_a_comment(void **state)
 {
 	/* nft's user data of a table: type 0, its length, the text with its NUL */
-	static const uint8_t comment[] = "\0\x09nuncio 2";
+	static const uint8_t comment[] = "\0\x09nuncio 3";
 	const struct change changes[] = {removing(CHANGE_TABLE, NULL), adding(CHANGE_TABLE, NULL)};
 	struct batch batch = batch_of(changes, 2, true);
 	const struct nlattr *udata;

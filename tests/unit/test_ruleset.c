@@ -92,7 +92,8 @@ static void rules_have_the_words_of_nft(void **state)
 		   "meta l4proto tcp ct timeout set \"retry6\"");
 	check_rule((struct rule){.form = RULE_NEVER, .family = AF_INET},
 		   "meta l4proto { tcp, udp } ct protocol . ct original ip daddr . ct original proto-dst @never4"
-		   " ip saddr != 127.0.0.0/8 accept");
+		   " accept");
+	check_rule((struct rule){.form = RULE_LOOPBACK, .family = AF_INET6}, "ip6 saddr ::1 masquerade");
 	check_rule((struct rule){.form = RULE_GUARD}, "iifname != \"lo\" ip daddr 127.0.0.0/8 drop");
 	check_rule((struct rule){.form = RULE_BALANCE,
 				 .family = AF_INET,
