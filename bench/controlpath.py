@@ -13,12 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
-from etcd import encode
 from etcd import obstacle as etcd_obstacle
 from rig import REPOSITORY
-from stats import memory, percentile, process_seconds, summary
+from stats import cpu_seconds, memory, percentile, process_seconds, resident, summary
 from waiting import wait_until
 
 PORT = 9000  # of the service, at both backends
@@ -58,7 +58,11 @@ class Mover:
     label = ""
     needs = ()
     pause_s = 0.02  # between two moves
-    most_changes = 1000  # more take too long
+
+    @classmethod
+    def most_changes(cls, _size):
+        """More take too long."""
+        return 1000
 
     def __init__(self, rig, size):
         self.rig, self.size = rig, size
@@ -135,21 +139,14 @@ class ByEtcd(OfNuncio):
     def start(self):
         self.member = self.rig.etcd()
         self.prefix = f"/bench/{self.place.name}"
-        for i in range(self.size - 1):
-            for j, endpoint in enumerate(other_endpoints(i)):
-                self._put(f"other{i}/{j}", endpoint)
+        self.rig.etcd_put([(f"{self.prefix}/other{i}/{j}", endpoint) for i in range(self.size - 1)
+                           for j, endpoint in enumerate(other_endpoints(i))])
         self.move("b1")
         self.run(f"etcd://{self.member.address}{self.prefix}")
 
-    def _put(self, key, value):
-        connection = self.rig.etcd_connection()
-        connection.request("POST", "/v3/kv/put",
-                           json.dumps({"key": encode(f"{self.prefix}/{key}"), "value": encode(value)}))
-        connection.getresponse().read()
-
     def move(self, backend):
         began = time.monotonic()
-        self._put("moving/e", f"{self.place.backends[backend]}:{PORT}")
+        self.rig.etcd_put([(f"{self.prefix}/moving/e", f"{self.place.backends[backend]}:{PORT}")])
         return began
 
 
@@ -184,8 +181,11 @@ class ByReload(HAProxy):
     """As confd and consul-template do it: a file is written, the proxy told to read it. Their own time is not in it."""
 
     label = "HAProxy, reload"
-    most_changes = 30
     pause_s = 0.3  # a signal that comes while it reads its file is lost
+
+    @classmethod
+    def most_changes(cls, size):
+        return 30 if size < 10000 else 5
 
     def move(self, backend):
         began = time.monotonic()
@@ -210,8 +210,11 @@ class ByNft(Mover):
     """kube-proxy's shape: a chain for each service and each endpoint, written as text for nft."""
 
     label = "nft -f, kube-proxy's shape"
-    most_changes = 50
     needs = ("nft",)
+
+    @classmethod
+    def most_changes(cls, _size):
+        return 50
 
     def start(self):
         self.place.namespace.sysctl("net/ipv4/conf/eth0/route_localnet", 1)
@@ -254,9 +257,12 @@ class ByNft(Mover):
 
 class ByNftlb(Mover):
     label = "nftlb, HTTP API"
-    most_changes = 100
     needs = ("nftlb",)
     at = ("10.96.0.10", 81)
+
+    @classmethod
+    def most_changes(cls, _size):
+        return 100
 
     def start(self):
         self.place.behind()
@@ -323,34 +329,67 @@ def measure_moves(rig, kind, size, count):
             "own": {"p50_ms": percentile(own, 0.5), "p99_ms": percentile(own, 0.99)} if own else None}
 
 
-def measure_endpoints(rig, size, count):
-    """One link with `size` endpoints, one of which changes its place; from the write to the line in the log."""
-    place = Place(rig, f"c{rig.next_number()}")
-    registry = place.path / "services.json"
+class Endpoints:
+    """One link with `size` endpoints, one of which changes its port."""
 
-    def write(last_port):
-        records = [f"10.{200 + i // 62500}.{i // 250 % 250}.{i % 250 + 1}:80" for i in range(size - 1)]
-        new = place.path / "new"
-        new.write_text(json.dumps({"s": [*records, {"id": "moving", "host": "10.199.0.1", "port": last_port}]}))
+    def __init__(self, rig, size):
+        self.rig, self.place = rig, Place(rig, f"c{rig.next_number()}")
+        self.others = [f"10.{200 + i // 62500}.{i // 250 % 250}.{i % 250 + 1}:80" for i in range(size - 1)]
+
+    @classmethod
+    def obstacle(cls):
+        return None
+
+
+class EndpointsByFile(Endpoints):
+    label = ByFile.label
+
+    def fill(self):
+        self.file = self.place.path / "services.json"
+        self.change(1)
+        return f"file:{self.file}"
+
+    def change(self, port):
+        new = self.place.path / "new"
+        new.write_text(json.dumps({"s": [*self.others, {"id": "moving", "host": "10.199.0.1", "port": port}]}))
         began = time.monotonic()
-        new.rename(registry)
+        new.rename(self.file)
         return began
 
-    write(1)
-    daemon = rig.start_nuncio(place.namespace, {"registry": f"file:{registry}",
-                                                "links": [{"listen": "127.0.0.1:81", "service": "s"}]})
+
+class EndpointsByEtcd(Endpoints):
+    label = ByEtcd.label
+    obstacle = ByEtcd.obstacle
+
+    def fill(self):
+        self.prefix = f"/bench/{self.place.name}"
+        self.rig.etcd_put([(f"{self.prefix}/s/{i}", endpoint) for i, endpoint in enumerate(self.others)])
+        self.change(1)
+        return f"etcd://{self.rig.etcd().address}{self.prefix}"
+
+    def change(self, port):
+        began = time.monotonic()
+        self.rig.etcd_put([(f"{self.prefix}/s/moving", f"10.199.0.1:{port}")])
+        return began
+
+
+def measure_endpoints(rig, kind, size, count):
+    """From the change of one of many endpoints to the line in the log."""
+    endpoints = kind(rig, size)
+    daemon = rig.start_nuncio(endpoints.place.namespace, {
+        "registry": endpoints.fill(), "links": [{"listen": f"{LISTEN[0]}:{LISTEN[1]}", "service": "s"}]})
     times = []
     for i in range(count):
         length = daemon.log_path.stat().st_size
-        began = write(2 + i)
+        began = endpoints.change(2 + i)
         while daemon.log_path.stat().st_size == length:
             pass
         times.append((time.monotonic() - began) * 1000)
-    time.sleep(0.1)
+        time.sleep(0.02)
     own = [float(ms) for ms in re.findall(r"link s: .*; ([0-9.]+) ms\)$", daemon.log(), re.MULTILINE)[1:]]
     daemon.stop()
-    return {"size": size, "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "changes": count,
-            "own": {"p50_ms": percentile(own, 0.5), "p99_ms": percentile(own, 0.99)}}
+    return {"label": kind.label, "size": size, "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99),
+            "changes": count, "own": {"p50_ms": percentile(own, 0.5), "p99_ms": percentile(own, 0.99)}}
 
 
 def measure_start(rig, links, tries):
@@ -377,24 +416,66 @@ def measure_start(rig, links, tries):
     return {"links": links, **{key: summary(values) for key, values in samples.items()}}
 
 
-def measure_storm(rig, links):
-    """Every endpoint of every link changes, as fast as the files can be written."""
+class Watch:
+    """CPU and memory of a process, all the time; use it as a context."""
+
+    INTERVAL_S = 0.1
+
+    def __init__(self, pid):
+        self.pid, self.points, self._end = pid, [], threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        began = last = time.monotonic()
+        before = cpu_seconds(self.pid)
+        while not self._end.wait(self.INTERVAL_S):
+            now, cpu = time.monotonic(), cpu_seconds(self.pid)
+            self.points.append({"s": now - began, "cpu_share": (cpu - before) / (now - last), "rss": resident(self.pid)})
+            last, before = now, cpu
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join()
+
+
+def _storm(mover):
+    """Every endpoint of every link changes, as fast as the files can be written; when the last one was written."""
+    for i in range(mover.size - 1):
+        new = mover.place.path / "new"
+        new.write_text(json.dumps(other_endpoints(i + mover.size)))
+        new.rename(mover.directory / f"other{i}.json")
+    return mover.move("b2")
+
+
+def measure_day(rig, links, changes):
+    """A day in a few seconds: nothing, `changes` one after the other, nothing, a storm, nothing."""
     mover = ByFile(rig, links)
     mover.start()
-    before = process_seconds(mover.daemon.pid), memory(mover.daemon.pid)
-    began = time.monotonic()
-    for i in range(links - 1):
-        new = mover.place.path / "new"
-        new.write_text(json.dumps(other_endpoints(i + links)))
-        new.rename(mover.directory / f"other{i}.json")
-    last = mover.move("b2")
-    with mover.place.client.entered():
-        wait_until(lambda: ask_name(mover.at) == "b2", 60, "the storm to be over")
-    ended = time.monotonic()
-    after = process_seconds(mover.daemon.pid), memory(mover.daemon.pid)
+    marks = {}
+    with Watch(mover.daemon.pid) as watch:
+        began = time.monotonic()
+        time.sleep(3)
+        marks["changes"] = time.monotonic() - began
+        time_moves(mover, changes)
+        mover.move("b1")
+        time.sleep(3)
+        before = process_seconds(mover.daemon.pid), memory(mover.daemon.pid)
+        storm = time.monotonic()
+        marks["storm"] = storm - began
+        last = _storm(mover)
+        with mover.place.client.entered():
+            wait_until(lambda: ask_name(mover.at) == "b2", 60, "the storm to be over")
+        ended = time.monotonic()
+        time.sleep(3)
+        after = process_seconds(mover.daemon.pid), memory(mover.daemon.pid)
     mover.stop()
-    return {"links": links, "endpoints": links * OTHERS, "writing_s": last - began, "after_last_write_s": ended - last,
-            "cpu_s": sum(after[0]) - sum(before[0]), "rss_before": before[1]["rss"], "rss_after": after[1]["rss"]}
+    return {"links": links, "endpoints": links * OTHERS, "changes": changes, "marks": marks, "points": watch.points,
+            "storm": {"writing_s": last - storm, "after_last_write_s": ended - last, "cpu_s": sum(after[0]) - sum(before[0]),
+                      "rss_before": before[1]["rss"], "rss_after": after[1]["rss"]}}
 
 
 def measure_allocations(rig, count=200):

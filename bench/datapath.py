@@ -5,8 +5,8 @@ import json
 import pathlib
 import re
 
-from rig import HAProxy, Iptables, Nftlb, NginxStream, Nuncio, Path
-from stats import machine_seconds
+from rig import HAProxy, Iptables, Nftlb, NginxStream, Nuncio, Path, Tracked
+from stats import Stolen, machine_seconds
 
 LUA = pathlib.Path(__file__).with_name("report.lua")
 CLIENTS = 32
@@ -71,14 +71,13 @@ def datagrams(path, seconds):
 ALL = {"keepalive": keepalive, "connect": connect, "upload": upload, "download": download, "datagrams": datagrams}
 NEW_AND_KEPT = {"keepalive": keepalive, "connect": connect}
 
-# What most hosts have anyway: connection tracking, as soon as any rule of the namespace asks for it.
 TRACKED = "direct, tracked"
 
 # name -> (what is said of it, [(label, class, options)], what is measured)
 GROUPS = {
     "local": ("an application and an address of its own host, IPv4",
-              [("direct", Path, {}), ("nuncio", Nuncio, {}), (TRACKED, Path, {"beside": "nuncio"}), ("iptables DNAT", Iptables, {}), ("HAProxy", HAProxy, {}),
-               ("nginx stream", NginxStream, {})], ALL),
+              [("direct", Path, {}), ("nuncio", Nuncio, {}), (TRACKED, Tracked, {}), ("iptables DNAT", Iptables, {}),
+               ("HAProxy", HAProxy, {}), ("nginx stream", NginxStream, {})], ALL),
     "links": ("the same, by the number of links that nuncio serves",
               [("direct", Path, {})] + [(f"{links} links", Nuncio, {"links": links})
                                         for links in (3, 100, 1000, 10000)], NEW_AND_KEPT),
@@ -92,21 +91,22 @@ GROUPS = {
 
 
 def measure(rig, group, rounds, seconds, say):
-    """{measurement: {label: [a sample of each round]}}; the paths take turns within each round."""
+    """{measurement: {label: [a sample of each round]}}; the paths take turns within each round, each time another first."""
     _, wanted, measurements = GROUPS[group]
     paths, skipped = {}, {}
     for label, kind, options in wanted:
         obstacle = kind.obstacle()
         if obstacle:
             skipped[label] = obstacle
-        elif "beside" in options:
-            paths[label] = rig.add_beside(paths[options["beside"]], kind)
         else:
             paths[label] = rig.add(kind, **options)
     samples = {name: {label: [] for label in paths} for name in measurements}
+    stolen, order = Stolen(), list(paths)
     for number in range(rounds):
         say(f"{group}: round {number + 1} of {rounds}")
         for name, function in measurements.items():
-            for label, path in paths.items():
-                samples[name][label].append(function(path, seconds))
-    return {"samples": samples, "skipped": skipped}
+            for label in order:
+                paths[label].forget()
+                samples[name][label].append(function(paths[label], seconds))
+        order.append(order.pop(0))
+    return {"samples": samples, "skipped": skipped, "stolen": stolen.share()}

@@ -40,25 +40,55 @@ class Nuncio(Contender):
 
     def launch(self):
         link = {"listen": f"{LISTEN[0]}:{LISTEN[1]}", "service": "s", **self.options}
-        registry = f"file:{self.place.path}/services.json"
-        self.daemon = self.rig.start_nuncio(self.place.namespace, {"registry": registry, "links": [link]})
+        self.daemon = self.rig.start_nuncio(self.place.namespace, {"registry": self.registry(), "links": [link]})
+
+    def registry(self):
+        return f"file:{self.place.path}/services.json"
 
     def change(self, names):
         new = self.place.path / "new"
         new.write_text(json.dumps({"s": [{"id": name, "host": self.place.backends[name], "port": PORT} for name in names]}))
         new.rename(self.place.path / "services.json")
 
-    def lose_registry(self):
+    def without_registry(self, body):
         (self.place.path / "services.json").write_text("{")
-
-    def regain_registry(self):
+        body()
         self.change(self.place.backends)
 
     def kill(self):
         self.daemon.kill()
 
+    def replace(self):
+        self.daemon.stop()
+        self.launch()
+
     def stop(self):
         self.daemon.stop()
+
+
+class NuncioEjecting(Nuncio):
+    """Without checks: who refuses or does not answer is left out for a while."""
+
+    label = "nuncio, eject"
+    options = {"eject": True}
+
+
+class NuncioOfEtcd(Nuncio):
+    label = "nuncio, etcd"
+
+    def registry(self):
+        return f"etcd://{self.rig.etcd().address}/{self.place.name}"
+
+    def change(self, names):
+        for name in self.place.backends:
+            key, value = f"/{self.place.name}/s/{name}", f"{self.place.backends[name]}:{PORT}"
+            if name in names:
+                self.rig.etcd_put([(key, value)])
+            else:
+                self.rig.etcd_delete(key)
+
+    def without_registry(self, body):
+        self.rig.interrupt_etcd(body)
 
 
 class NuncioChecked(Nuncio):
@@ -97,6 +127,10 @@ class HAProxy(Contender):
                 admin.sendall(f"set server s/{name} state {'ready' if name in names else 'drain'}\n".encode())
                 admin.recv(4096)
 
+    def replace(self):
+        """Its own way: a new worker takes over the sockets, the old one ends its connections."""
+        self.process.send_signal(signal.SIGUSR2)
+
     def kill(self):
         self.process.kill()
         self.process.wait()
@@ -131,6 +165,17 @@ def restart(contender):
     contender.launch()
 
 
+def replacement(contender):
+    contender.replace()
+    time.sleep(1)
+
+
+def flushes(contender):
+    for _ in range(20):
+        contender.place.namespace.run("nft", "flush ruleset")
+        time.sleep(0.2)
+
+
 def crash(contender):
     """The server's process ends, so its port refuses; and is back later."""
     contender.rig.stop_server("b3")
@@ -148,18 +193,18 @@ def black_hole(contender):
 
 
 def registry_outage(contender):
-    contender.lose_registry()
-    time.sleep(DARK_S)
-    contender.regain_registry()
+    contender.without_registry(lambda: time.sleep(DARK_S))
 
 
 SCENARIOS = {
     "1,000 changes": (lambda contender: changes(contender, 1000), (Nuncio, HAProxy)),
     "30 changes, 0.2 s apart": (lambda contender: changes(contender, 30), (HAProxyReload,)),
     "killed with SIGKILL, started again after 1 s": (restart, (Nuncio, HAProxy)),
-    "a backend refuses for 12 s": (crash, (Nuncio, NuncioChecked, HAProxy)),
-    "a backend is silent for 12 s": (black_hole, (Nuncio, NuncioChecked, HAProxy)),
-    "the registry is broken for 12 s": (registry_outage, (Nuncio,)),
+    "replaced by a new process": (replacement, (Nuncio, HAProxy)),
+    "nft flush ruleset, 20 times": (flushes, (Nuncio,)),
+    "a backend refuses for 12 s": (crash, (Nuncio, NuncioChecked, NuncioEjecting, HAProxy)),
+    "a backend is silent for 12 s": (black_hole, (Nuncio, NuncioChecked, NuncioEjecting, HAProxy)),
+    "the registry is away for 12 s": (registry_outage, (Nuncio, NuncioOfEtcd)),
 }
 
 

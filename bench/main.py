@@ -20,16 +20,16 @@ import faults
 import report
 from rig import REPOSITORY, Rig
 
-FULL = {"rounds": 7, "seconds": 2, "changes": 200, "tries": 3, "links": (100, 1000, 5000, 10000, 20000),
-        "sizes": (1, 1000, 10000), "endpoints": (10, 1000, 10000), "storm": 1000,
+FULL = {"rounds": 15, "seconds": 1, "changes": 200, "tries": 3, "links": (100, 1000, 5000, 10000, 20000),
+        "sizes": (1, 1000, 10000), "endpoints": (10, 1000, 10000), "day": (1000, 300),
         "groups": ("local", "links", "ipv6", "gateway"), "scenarios": tuple(faults.SCENARIOS)}
 QUICK = {"rounds": 2, "seconds": 1, "changes": 30, "tries": 1, "links": (100, 1000, 5000),
-         "sizes": (1, 1000), "endpoints": (10, 1000), "storm": 200,
+         "sizes": (1, 1000), "endpoints": (10, 1000), "day": (200, 60),
          "groups": ("local", "gateway"), "scenarios": ("1,000 changes", "a backend refuses for 12 s")}
 
 # Movers, and up to which size they can be measured in a time that one is willing to wait.
-MOVERS = ((controlpath.ByFile, 10000), (controlpath.ByEtcd, 1000), (controlpath.ByReload, 1000),
-          (controlpath.ByRuntimeApi, 1000), (controlpath.ByNft, 1000), (controlpath.ByNftlb, 1))
+MOVERS = ((controlpath.ByFile, 10000), (controlpath.ByEtcd, 10000), (controlpath.ByReload, 10000),
+          (controlpath.ByRuntimeApi, 10000), (controlpath.ByNft, 1000), (controlpath.ByNftlb, 1))
 
 
 def say(text):
@@ -80,16 +80,17 @@ def measure_control(plan):
             for size in plan["sizes"]:
                 if size <= largest:
                     say(f"changes: {kind.label}, {size} services")
-                    count = min(plan["changes"], kind.most_changes)
+                    count = min(plan["changes"], kind.most_changes(size))
                     found["moves"].append({"label": kind.label, **controlpath.measure_moves(rig, kind, size, count)})
-        for size in plan["endpoints"]:
-            say(f"changes: one link with {size} endpoints")
-            found["endpoints"].append(controlpath.measure_endpoints(rig, size, min(plan["changes"], 50)))
+        for kind in (controlpath.EndpointsByFile, controlpath.EndpointsByEtcd):
+            for size in plan["endpoints"] if not kind.obstacle() else ():
+                say(f"changes: {kind.label}, one link with {size} endpoints")
+                found["endpoints"].append(controlpath.measure_endpoints(rig, kind, size, min(plan["changes"], 50)))
         for links in plan["links"]:
             say(f"start: {links} links")
             found["starts"].append(controlpath.measure_start(rig, links, plan["tries"]))
-        say("storm")
-        found["storm"] = controlpath.measure_storm(rig, plan["storm"])
+        say("a day")
+        found["day"] = controlpath.measure_day(rig, *plan["day"])
         found["allocations"] = controlpath.measure_allocations(rig)
         found["idle"] = controlpath.measure_idle(rig)
     finally:

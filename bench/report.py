@@ -9,8 +9,10 @@ matplotlib.use("svg")
 import matplotlib.pyplot as pyplot  # noqa: E402
 from matplotlib.ticker import FuncFormatter  # noqa: E402
 
+from controlpath import OTHERS  # noqa: E402
 from datapath import GROUPS, TRACKED  # noqa: E402
-from stats import paired_ratio, summary  # noqa: E402
+from figures import figures  # noqa: E402
+from stats import column, paired_ratio, summary  # noqa: E402
 
 OURS, THEIRS, REFERENCE = "#0b6e4f", "#b0b7bf", "#4a5562"
 PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
@@ -87,10 +89,6 @@ def lines(directory, name, title, x_label, y_label, series, logarithmic=True):
     return save(figure, directory, name)
 
 
-def column(samples, key, factor=1):
-    return [sample[key] * factor if sample else None for sample in samples]
-
-
 def data_group(group, found, directory):
     text = [f"### {GROUPS[group][0][0].upper()}{GROUPS[group][0][1:]}\n"]
     reference = GROUPS[group][1][0][0]
@@ -104,11 +102,11 @@ def data_group(group, found, directory):
             sums = summary(column(samples, key, factor))
             values[label], spreads[label] = sums["median"], sums["spread"] * sums["median"]
             cells = [number(statistics.median(column(samples, k, f)), digits) for k, _, f, digits in columns]
-            rows.append([label, *cells, f"± {sums['spread'] * 100:.0f} %",
-                         number(paired_ratio(column(samples, key), base), 2)])
+            rows.append([label, *cells, f"± {sums['spread'] * 100:.0f} %", str(paired_ratio(column(samples, key), base))])
         text.append(f"**{title}**\n")
         text.append(table(["", *(heading for _, heading, _, _ in columns), "spread", f"of {reference}"], rows))
         text.append(bars(directory, f"{group}-{name}", title, unit, values, spreads))
+    text.append(f"Rounds: {len(base)}. Of the processors' time, {found['stolen'] * 100:.0f} % went to others on the hypervisor.\n")
     for label, reason in found["skipped"].items():
         text.append(f"Not measured: {label}, {reason}.\n")
     return "\n".join(text)
@@ -116,6 +114,25 @@ def data_group(group, found, directory):
 
 def data_part(found, directory):
     return "## The data path\n\n" + "\n".join(data_group(group, found[group], directory) for group in found)
+
+
+def timeline(directory, day):
+    figure, (cpu, rss) = pyplot.subplots(2, 1, sharex=True, figsize=(7.2, 3.2), dpi=100)
+    seconds = [point["s"] for point in day["points"]]
+    cpu.plot(seconds, [point["cpu_share"] * 100 for point in day["points"]], color=OURS)
+    rss.plot(seconds, [point["rss"] / 1e6 for point in day["points"]], color=OURS)
+    cpu.set_ylabel("CPU %")
+    rss.set_ylabel("RSS MB")
+    rss.set_xlabel("s")
+    rss.set_ylim(bottom=0)
+    for axes in (cpu, rss):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(True, alpha=0.3)
+    for name, at in day["marks"].items():
+        cpu.annotate(name, (at, 1), xycoords=("data", "axes fraction"), fontsize=9, color=REFERENCE)
+        for axes in (cpu, rss):
+            axes.axvline(at, color=THEIRS, linewidth=1)
+    return save(figure, directory, "day")
 
 
 def milliseconds(pair):
@@ -133,9 +150,10 @@ def control_part(found, directory):
     for move in found["moves"]:
         series.setdefault(move["label"], []).append((move["size"], move["p50_ms"]))
     text.append(lines(directory, "changes", "Change to first connection, median", "services", "ms", series))
-    text.append("### One link with many endpoints, one of which moves (file)\n")
-    text.append(table(["endpoints", "written to acknowledged p50 ms", "p99 ms", "own p50 ms", "own p99 ms"],
-                      [[str(row["size"]), *milliseconds(row), *milliseconds(row["own"])] for row in found["endpoints"]]))
+    text.append("### One link with many endpoints, one of which moves\n")
+    text.append(table(["", "endpoints", "written to acknowledged p50 ms", "p99 ms", "own p50 ms", "own p99 ms"],
+                      [[row["label"], f"{row['size']:,}", *milliseconds(row), *milliseconds(row["own"])]
+                       for row in found["endpoints"]]))
     text.append("### Start, with 10 endpoints for each link (file)\n")
     rows = [[f"{row['links']:,}", number(row["cold_s"]["median"], 3), number(row["adopt_s"]["median"], 3),
              number(row["cold_s"]["median"] / row["links"] * 1e6, 0), number(row["cpu_s"]["median"], 2),
@@ -144,8 +162,13 @@ def control_part(found, directory):
     text.append(lines(directory, "start", "Start until all rules are in the kernel", "links", "s", {
         "from nothing": [(row["links"], row["cold_s"]["median"]) for row in found["starts"]],
         "over what is there": [(row["links"], row["adopt_s"]["median"]) for row in found["starts"]]}))
-    storm, allocations = found["storm"], found["allocations"]
-    text.append(f"**A storm**: all {storm['endpoints']:,} endpoints of {storm['links']:,} links were changed within "
+    day, allocations = found["day"], found["allocations"]
+    storm = day["storm"]
+    text.append("### CPU and memory over time\n")
+    text.append(f"{day['links']:,} links with {OTHERS} endpoints each: nothing happens; {day['changes']} changes, one after the "
+                "other; nothing; a storm; nothing.\n")
+    text.append(timeline(directory, day))
+    text.append(f"**The storm**: all {day['endpoints']:,} endpoints of {day['links']:,} links were changed within "
                 f"{storm['writing_s']:.2f} s; the last one took connections {storm['after_last_write_s'] * 1000:.0f} ms after "
                 f"its file was written. It took {storm['cpu_s']:.2f} s of CPU; RSS {storm['rss_before'] / 1e6:.1f} MB before, "
                 f"{storm['rss_after'] / 1e6:.1f} MB after.\n")
@@ -171,72 +194,6 @@ def faults_part(found, _directory):
     return "\n".join(text)
 
 
-# The figures that the project set itself: (what, what is asked, where, value of the results, is it reached)
-def _ratio(results, group, name, key, label, reference):
-    samples = results["data"][group]["samples"][name]
-    return paired_ratio(column(samples[label], key), column(samples[reference], key)) if label in samples else None
-
-
-def _move(results, label, size, *keys):
-    for move in results["control"]["moves"]:
-        if move["label"] == label and move["size"] == size:
-            for key in keys:
-                move = move[key]
-            return move
-    return None
-
-
-def _start(results, links, key):
-    for start in results["control"]["starts"]:
-        if start["links"] == links:
-            return start[key]["median"]
-    return None
-
-
-def figures(results):
-    """[(what, asked, value, reached)] of those that were measured."""
-    found = []
-
-    def add(what, value, asked, least=True, unit="", digits=2):
-        if value is not None:
-            reached = value >= asked if least else value <= asked
-            found.append([what, f"{'>=' if least else '<='} {asked:g}{unit}", f"{value:,.{digits}f}{unit}",
-                          "yes" if reached else "**no**"])
-
-    if "local" in results.get("data", {}):
-        for reference, why in ((TRACKED, "direct, in the same namespace"), ("direct", "direct, no connection tracking")):
-            add(f"requests/s over {why}", _ratio(results, "local", "keepalive", "per_second", "nuncio", reference), 0.97)
-            add(f"new connections/s over {why}", _ratio(results, "local", "connect", "per_second", "nuncio", reference), 0.93)
-            add(f"p99 of requests over {why}", _ratio(results, "local", "keepalive", "p99_ms", "nuncio", reference), 1.1,
-                least=False)
-        add("requests/s over HAProxy", _ratio(results, "local", "keepalive", "per_second", "nuncio", "HAProxy"), 1.8)
-        add("new connections/s over HAProxy", _ratio(results, "local", "connect", "per_second", "nuncio", "HAProxy"), 1.5)
-    if "links" in results.get("data", {}):
-        for name in ("keepalive", "connect"):
-            add(f"{COLUMNS[name][1]} at 10,000 links over 3",
-                _ratio(results, "links", name, "per_second", "10000 links", "3 links"), 0.97)
-    if "control" in results:
-        for label in ("nuncio, file", "nuncio, etcd"):
-            for size in (1, 1000, 10000):
-                add(f"{label}, {size:,} links: change to first connection, p50", _move(results, label, size, "p50_ms"), 5,
-                    least=False, unit=" ms")
-                add(f"{label}, {size:,} links: change to first connection, p99", _move(results, label, size, "p99_ms"), 20,
-                    least=False, unit=" ms")
-                add(f"{label}, {size:,} links: own share, p50", _move(results, label, size, "own", "p50_ms"), 0.2,
-                    least=False, unit=" ms")
-        add("10,000 links x 10 endpoints from nothing", _start(results, 10000, "cold_s"), 1, least=False, unit=" s")
-        add("memory at 10,000 x 10, RSS", (_start(results, 10000, "rss") or 0) / 1e6 or None, 64, least=False, unit=" MB",
-            digits=1)
-        for row in results["control"]["idle"]:
-            for kind in ("rss", "pss"):
-                add(f"memory idle, {row['label']}, {kind.upper()}", row[kind] / 1e6, 6, least=False, unit=" MB", digits=1)
-    for scenario, rows in results.get("faults", {}).items():
-        for row in rows:
-            if row["who"] == "nuncio":
-                add(f"failed connections: {scenario}", row["failed"], 0, least=False, digits=0)
-    return found
-
-
 def head(results):
     machine = results["machine"]
     versions = "; ".join(value for value in machine["versions"].values() if value)
@@ -245,10 +202,10 @@ def head(results):
             f"It took {results['minutes']} minutes{', with --quick: few rounds, much noise' if results['quick'] else ''}.\n\n"
             "Clients, paths and servers are network namespaces of one machine and share its CPUs: what a path costs, the "
             "load and the servers cannot use. Paths take turns within each round; a figure is the median of the rounds, "
-            "*spread* half the distance between the quartiles, and a ratio the median of the ratios within a round. CPU is that "
-            "of the whole machine, load and servers included. *direct* is a connection to the server without any rule; "
-            "*direct, tracked* is the same from nuncio's own namespace, where the kernel tracks connections, as on most "
-            "hosts.\n")
+            "*spread* half the distance between the quartiles. A ratio is the median of the ratios within a round, and in brackets "
+            "between which values the true one lies with 95 %. CPU is that of the whole machine, load and servers included. "
+            "*direct* is a connection to the server without any rule; *direct, tracked* is the same where the kernel tracks "
+            "connections because some rule asks for it, as on most hosts: Docker's and firewalls' do.\n")
 
 
 def write(results, directory):

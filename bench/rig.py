@@ -10,6 +10,7 @@ Each path has its own ports at the backend. Two ways to one port of one server w
 timestamps differ by source and a SYN may be dropped: that would be measured, and not the path.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -19,12 +20,13 @@ import signal
 import socket
 import subprocess
 
-from etcd import Cluster, Connection
+from etcd import Cluster, Connection, encode
 from lab import Lab
 from waiting import wait_until
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
+ETCD_BATCH = 100  # operations in one transaction; etcd takes 128
 HTTP, CONNECT, STREAM = 80, 81, 5201  # what a client connects to, on its side
 
 
@@ -42,10 +44,10 @@ class Path:
     carries_udp = True
     needs = ()
 
-    def __init__(self, rig, index, family=4, gateway=False, namespace=None):
+    def __init__(self, rig, index, family=4, gateway=False):
         self.rig, self.family, self.is_gateway = rig, family, gateway
         self.there = Ports(index)
-        self.namespace = self.client = namespace or rig.lab.join(f"p{index}", rig.next_host())
+        self.namespace = self.client = rig.lab.join(f"p{index}", rig.next_host())
         if gateway:
             self.client = rig.lab.behind(self.namespace, network=self.namespace.host)
             rig.backend.ip(f"route add 10.{self.namespace.host}.0.0/24 via {self.namespace.v4}")
@@ -61,6 +63,10 @@ class Path:
 
     def start(self):
         pass
+
+    def forget(self):
+        """Connections that were: conntrack's table would fill up over the rounds, and the last ones would pay for it."""
+        self.namespace.run("conntrack", "-F")
 
     @property
     def address(self):
@@ -83,6 +89,16 @@ class Path:
         path = self.rig.lab.path / f"{self.namespace.role}-{name}"
         path.write_text(text)
         return path
+
+
+class Tracked(Path):
+    """What most hosts have anyway: connection tracking, since some rule asks for it."""
+
+    name = "direct, tracked"
+
+    def start(self):
+        self.run("nft", "add table ip tracked; add chain ip tracked in { type filter hook input priority 0; };"
+                        " add rule ip tracked in ct state established accept")
 
 
 class _Here:
@@ -236,14 +252,35 @@ class Rig:
             self._etcd = Cluster(self.lab).members[0]
         return self._etcd
 
-    def etcd_connection(self):
-        """To ask it something, kept open."""
+    def etcd_put(self, pairs):
+        """[(key, value)], many at once; the connection stays."""
+        for i in range(0, len(pairs), ETCD_BATCH):
+            self._etcd_ask("txn", {"success": [{"requestPut": {"key": encode(key), "value": encode(value)}}
+                                               for key, value in pairs[i:i + ETCD_BATCH]]})
+
+    def etcd_delete(self, key):
+        self._etcd_ask("deleterange", {"key": encode(key)})
+
+    def _etcd_ask(self, operation, body):
         if not self._connection:
             self._connection = Connection(self.etcd().namespace, self.etcd().namespace.v4)
             self._connection.connect()
             # http.client sends head and body apart: the second would wait for the first one's delayed acknowledgement.
             self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._connection
+        self._connection.request("POST", f"/v3/kv/{operation}", json.dumps(body))
+        answer = self._connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, text
+
+    def interrupt_etcd(self, body):
+        """Runs body() while there is no etcd; it comes back with all that it had."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        self.etcd().kill()
+        body()
+        self.etcd().start()
+        wait_until(self.etcd().answers, 30, "etcd to be back")
 
     def start_server(self, role, port=9000):
         """One that says its name, at a backend."""
@@ -253,13 +290,6 @@ class Rig:
     def stop_server(self, role):
         self._servers[role].kill()
         self._servers[role].wait()
-
-    def add_beside(self, path, kind):
-        """A path that shares the namespace of another one."""
-        self._index += 1
-        beside = kind(self, self._index, namespace=path.namespace)
-        self._serve(beside.there)
-        return beside
 
     def add(self, kind, **options):
         self._index += 1
@@ -313,7 +343,8 @@ class Rig:
                 break
             for pid in pids:
                 self.kill(pid)
-        self.lab.close()
+        with contextlib.redirect_stdout(None):  # it would show all logs, for pytest
+            self.lab.close()
 
     @staticmethod
     def pids(namespace):
