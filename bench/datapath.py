@@ -10,6 +10,7 @@ from stats import Stolen, machine_seconds
 
 LUA = pathlib.Path(__file__).with_name("report.lua")
 CLIENTS = 32
+SINGLE = 2000  # connections, one after the other
 DATAGRAM = 64  # bytes
 
 
@@ -40,6 +41,12 @@ def connect(path, seconds):
     }
 
 
+def single(path, _seconds):
+    """A new connection each time, one after the other: what the way itself takes, with nothing that waits in line."""
+    found = path.client.hammer(path.at(path.ports.connect), count=SINGLE, concurrency=1)
+    return {"p50_us": found["p50_ms"] * 1000, "p99_us": found["p99_ms"] * 1000}
+
+
 def _iperf(path, seconds, *options):
     text = path.client.run("iperf3", "-J", "-c", path.address, "-p", path.ports.stream, "-t", seconds, *options)
     return json.loads(text)["end"]
@@ -68,8 +75,8 @@ def datagrams(path, seconds):
             "lost": total["lost_packets"] / total["packets"]}
 
 
-ALL = {"keepalive": keepalive, "connect": connect, "upload": upload, "download": download, "datagrams": datagrams}
-NEW_AND_KEPT = {"keepalive": keepalive, "connect": connect}
+ALL = {"keepalive": keepalive, "connect": connect, "single": single, "upload": upload, "download": download, "datagrams": datagrams}
+NEW_AND_KEPT = {"keepalive": keepalive, "connect": connect, "single": single}
 
 TRACKED = "direct, tracked"
 

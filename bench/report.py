@@ -27,6 +27,7 @@ COLUMNS = {
     "connect": ("New connections", "connections/s", [
         ("per_second", "connections/s", 1, 0), ("p50_ms", "p50 ms", 1, 2), ("p99_ms", "p99 ms", 1, 2),
         ("user_seconds_per_100k", "user CPU s / 100k", 1, 2), ("kernel_seconds_per_100k", "kernel CPU s / 100k", 1, 2)]),
+    "single": ("One new connection after the other", "us", [("p50_us", "p50 us", 1, 0), ("p99_us", "p99 us", 1, 0)]),
     "upload": ("Throughput to the server, one connection", "Gbit/s", [
         ("bits_per_second", "Gbit/s", 1e-9, 1), ("seconds_per_gigabyte", "CPU s / GB", 1, 2)]),
     "download": ("Throughput from the server, one connection", "Gbit/s", [
@@ -71,9 +72,10 @@ def bars(directory, name, title, unit, values, spreads):
 
 def lines(directory, name, title, x_label, y_label, series, logarithmic=True):
     """series: {label: [(x, y)]}"""
+    colours = {True: iter((OURS, "#5fb894")), False: iter(("#c1440e", "#d98e04", "#4a5562", "#8b95a1"))}
     figure, axes = pyplot.subplots(**PLOT)
     for label, points in series.items():
-        axes.plot(*zip(*points), marker="o", markersize=4, label=label, color=OURS if len(series) == 1 else None)
+        axes.plot(*zip(*points), marker="o", markersize=4, label=label, color=next(colours[label.startswith("nuncio")]))
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -160,8 +162,8 @@ def control_part(found, directory):
              number(row["rss"]["median"] / 1e6, 1), number(row["pss"]["median"] / 1e6, 1)] for row in found["starts"]]
     text.append(table(["links", "from nothing s", "over what is there s", "us per link", "CPU s", "RSS MB", "PSS MB"], rows))
     text.append(lines(directory, "start", "Start until all rules are in the kernel", "links", "s", {
-        "from nothing": [(row["links"], row["cold_s"]["median"]) for row in found["starts"]],
-        "over what is there": [(row["links"], row["adopt_s"]["median"]) for row in found["starts"]]}))
+        "nuncio, from nothing": [(row["links"], row["cold_s"]["median"]) for row in found["starts"]],
+        "nuncio, over what is there": [(row["links"], row["adopt_s"]["median"]) for row in found["starts"]]}))
     day, allocations = found["day"], found["allocations"]
     storm = day["storm"]
     text.append("### CPU and memory over time\n")
