@@ -151,9 +151,11 @@ def control_part(found, directory):
                 f"{storm['rss_after'] / 1e6:.1f} MB after.\n")
     text.append(f"**Allocations**: {allocations['allocations_per_change']:.0f} for each change of an endpoint.\n")
     text.append("**Idle**, three links:\n")
-    text.append(table(["", "CPU %", "RSS MB", "PSS MB"], [
-        [row["label"], number(row["cpu_share"] * 100, 2), number(row["rss"] / 1e6, 1), number(row["pss"] / 1e6, 1)]
+    text.append(table(["", "CPU %", "own MB", "PSS MB", "RSS MB"], [
+        [row["label"], number(row["cpu_share"] * 100, 2), *(number(row[kind] / 1e6, 1) for kind in ("own", "pss", "rss"))]
         for row in found["idle"]]))
+    text.append("*Own*: written by the process, so that no other one shares it and the system cannot drop it. RSS has the"
+                " libraries' pages in files, too, as if nobody else used them; PSS divides them among their users of the moment.\n")
     for label, reason in found["skipped"].items():
         text.append(f"Not measured: {label}, {reason}.\n")
     return "\n".join(text)
@@ -228,7 +230,7 @@ def figures(results):
         add("memory at 10,000 x 10, RSS", (_start(results, 10000, "rss") or 0) / 1e6 or None, 64, least=False, unit=" MB",
             digits=1)
         for row in results["control"]["idle"]:
-            for kind in ("rss", "pss"):
+            for kind in ("rss", "pss", "own"):
                 add(f"memory idle, {row['label']}, {kind.upper()}", row[kind] / 1e6, 6, least=False, unit=" MB", digits=1)
     for scenario, rows in results.get("faults", {}).items():
         for row in rows:
