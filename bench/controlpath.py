@@ -394,7 +394,7 @@ def measure_endpoints(rig, kind, size, count):
 
 def measure_start(rig, links, tries):
     """From nothing, and again over what is there; with ten endpoints each."""
-    samples = {"cold_s": [], "adopt_s": [], "cpu_s": [], "rss": [], "pss": []}
+    samples = {"cold_s": [], "adopt_s": [], "cpu_s": [], "rss": [], "pss": [], "own": []}
     place = Place(rig, f"c{rig.next_number()}")
     registry = place.path / "services.json"
     registry.write_text(json.dumps({f"s{i}": other_endpoints(i) for i in range(links)}))

@@ -59,8 +59,8 @@ def _control(asked, found):
             asked.most("10,000 links x 10 endpoints from nothing", start["cold_s"]["median"], 1, " s")
             asked.most("memory with 10,000 links x 10 endpoints, RSS", start["rss"]["median"] / 1e6, 64, " MB", 1)
     for row in found["idle"]:
-        for kind in ("rss", "pss"):
-            asked.most(f"memory idle, {row['label']}, {kind.upper()}", row[kind] / 1e6, 6, " MB", 1)
+        for kind, words in (("rss", "RSS"), ("pss", "PSS"), ("own", "its own pages")):
+            asked.most(f"memory idle, {row['label']}, {words}", row[kind] / 1e6, 6, " MB", 1)
 
 
 def figures(results):

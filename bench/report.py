@@ -176,9 +176,11 @@ def control_part(found, directory):
                 f"{storm['rss_after'] / 1e6:.1f} MB after.\n")
     text.append(f"**Allocations**: {allocations['allocations_per_change']:.0f} for each change of an endpoint.\n")
     text.append("**Idle**, three links:\n")
-    text.append(table(["", "CPU %", "RSS MB", "PSS MB"], [
-        [row["label"], number(row["cpu_share"] * 100, 2), number(row["rss"] / 1e6, 1), number(row["pss"] / 1e6, 1)]
+    text.append(table(["", "CPU %", "own MB", "PSS MB", "RSS MB"], [
+        [row["label"], number(row["cpu_share"] * 100, 2), *(number(row[kind] / 1e6, 1) for kind in ("own", "pss", "rss"))]
         for row in found["idle"]]))
+    text.append("*Own*: written by the process, so that no other one shares it and the system cannot drop it. RSS has the"
+                " libraries' pages in files, too, as if nobody else used them; PSS divides them among their users of the moment.\n")
     for label, reason in found["skipped"].items():
         text.append(f"Not measured: {label}, {reason}.\n")
     return "\n".join(text)

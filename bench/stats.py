@@ -128,7 +128,8 @@ def resident(pid):
 
 
 def memory(pid):
-    """Resident and proportional set of one process, in bytes."""
+    """Of one process, in bytes: resident; shared pages by their share; and its own, which no other process could share."""
     with open(f"/proc/{pid}/smaps_rollup") as rollup:
         kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in rollup if line.endswith("kB\n")}
-    return {"rss": kilobytes["Rss"] * 1024, "pss": kilobytes["Pss"] * 1024}
+    names = {"rss": "Rss", "pss": "Pss", "own": "Anonymous"}
+    return {name: kilobytes[of] * 1024 for name, of in names.items()}

@@ -16,4 +16,10 @@ uint64_t hash_bytes(const void *bytes, size_t length);
 
 #include <uthash.h> /* IWYU pragma: export */
 
+/* To begin with. There may be a table for each of thousands of services; uthash's 32 take 512 bytes. */
+#undef HASH_INITIAL_NUM_BUCKETS
+#undef HASH_INITIAL_NUM_BUCKETS_LOG2
+#define HASH_INITIAL_NUM_BUCKETS 8U
+#define HASH_INITIAL_NUM_BUCKETS_LOG2 3U
+
 #endif

@@ -24,8 +24,8 @@ struct leaver {
 
 /* Oldest first. Zeroed to begin. */
 struct leavers {
-	struct leaver *items; /* room for LEAVERS_MAX, or NULL */
-	size_t count;
+	struct leaver *items; /* NULL: none */
+	size_t count, capacity;
 };
 
 void leavers_clear(struct leavers *leavers);

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* An arena's blocks double from the first size to the last, so that small arenas stay small and big ones cheap. */
-#define ARENA_FIRST_BLOCK 512
+#define ARENA_FIRST_BLOCK 64
 #define ARENA_LAST_BLOCK 65536
 
 struct arena_block {

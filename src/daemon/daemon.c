@@ -29,6 +29,9 @@
 /* File descriptors that may be needed at a time. */
 #define FILES_WANTED 65536
 
+/* So many objects changed in the kernel leave half a megabyte behind, and take much longer than a look for it. */
+#define CHANGES_TO_TRIM 10000
+
 struct daemon {
 	const struct daemon_options *options;
 	uv_loop_t loop;
@@ -47,6 +50,8 @@ struct daemon {
 	struct supervision *supervision; /* NULL: nobody's */
 	struct agent *agent;		 /* NULL: no containers are followed */
 	struct meter meter;
+	uint64_t trimmed; /* as many objects had been changed then, see give_memory_back() */
+	bool untidy;	  /* much was freed */
 	uint64_t edition; /* of ambassadors and links, counted up */
 	bool started;	  /* the first reconciliation is over */
 	enum exit_code exit_code;
@@ -282,6 +287,7 @@ static void reconfigure(struct daemon *daemon, struct config *config)
 		agent_close(former);
 	config_free(daemon->config);
 	daemon->config = config;
+	daemon->untidy = true;
 }
 
 static void on_hangup(uv_signal_t *handle, int signal)
@@ -361,6 +367,16 @@ static void end_if_abandoned(struct daemon *daemon)
 	}
 }
 
+/* malloc() keeps what was freed between what was not, of which thousands of links leave tens of megabytes. */
+static void give_memory_back(struct daemon *daemon)
+{
+	if (!daemon->untidy && daemon->meter.changes - daemon->trimmed < CHANGES_TO_TRIM)
+		return;
+	daemon->trimmed = daemon->meter.changes;
+	daemon->untidy = false;
+	malloc_trim(0);
+}
+
 /* Once per turn of the loop, when all events of the turn have been seen: everything that they changed goes together. */
 static void before_sleep(uv_prepare_t *handle)
 {
@@ -378,11 +394,11 @@ static void before_sleep(uv_prepare_t *handle)
 		verdict_keeper_look(daemon->verdicts, daemon->ambassadors, daemon->n_ambassadors);
 	}
 	supervision_turn(daemon->supervision, &realm);
+	give_memory_back(daemon);
 	if (daemon->started)
 		return;
 	daemon->started = true;
 	keeper_begun(daemon->keeper, count_remembering(daemon));
-	malloc_trim(0); /* a cold start with thousands of links leaves a lot behind */
 	daemon->exit_code = daemon->options->once ? outcome_of_once(daemon) : outcome_of_start(daemon);
 	if (daemon->options->once || daemon->exit_code != EXIT_GOOD)
 		uv_stop(&daemon->loop);
@@ -469,7 +485,8 @@ static void close_everything(struct daemon *daemon)
 
 enum exit_code daemon_run(struct config *config, const struct daemon_options *options)
 {
-	struct daemon daemon = {.options = options, .config = config, .edition = 1, .meter = {.reloaded = time(NULL)}};
+	struct daemon daemon = {
+		.options = options, .config = config, .edition = 1, .untidy = true, .meter = {.reloaded = time(NULL)}};
 	struct error err;
 	int code;
 

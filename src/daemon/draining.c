@@ -11,14 +11,16 @@ static void drop(struct leavers *leavers, size_t index)
 	free(leavers->items[index].id);
 	leavers->count--;
 	memmove(&leavers->items[index], &leavers->items[index + 1], (leavers->count - index) * sizeof(*leavers->items));
+	if (leavers->count)
+		return;
+	free(leavers->items);
+	*leavers = (struct leavers){0};
 }
 
 void leavers_clear(struct leavers *leavers)
 {
 	while (leavers->count)
 		drop(leavers, leavers->count - 1);
-	free(leavers->items);
-	*leavers = (struct leavers){0};
 }
 
 const struct leaver *leavers_find(const struct leavers *leavers, const struct ip_port *at)
@@ -34,8 +36,7 @@ const struct leaver *leavers_add(struct leavers *leavers, const struct ip_port *
 {
 	if (leavers->count == LEAVERS_MAX)
 		drop(leavers, 0);
-	if (!leavers->items)
-		leavers->items = xcalloc(LEAVERS_MAX, sizeof(*leavers->items));
+	ARRAY_GROW(leavers->items, leavers->count, leavers->capacity);
 	leavers->items[leavers->count] = (struct leaver){.at = *at, .id = xstrdup(id), .since = now};
 	return &leavers->items[leavers->count++];
 }

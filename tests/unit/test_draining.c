@@ -73,6 +73,7 @@ static void who_is_drained_by_hand_leaves(void **state)
 	check_leavers(&leavers, "a@1");
 	leavers_note(&leavers, &third, &first, 3);
 	check_leavers(&leavers, "");
+	assert_null(leavers.items); /* nobody takes no room */
 	leavers_clear(&leavers);
 	plan_clear(&first);
 	plan_clear(&second);

@@ -19,7 +19,6 @@ enum state {
 };
 
 struct key {
-	char *id; /* what follows SERVICE/ */
 	int64_t revision;
 	uint64_t digest; /* of the value */
 	uint64_t read;	 /* the number of the last read that had it */
@@ -30,6 +29,7 @@ struct key {
 	uint64_t reported; /* digest of what was last reported of it; 0: nothing */
 	struct arena strings;
 	UT_hash_handle hh;
+	char id[]; /* what follows SERVICE/ */
 };
 
 struct service {
@@ -64,7 +64,6 @@ struct etcd_keys *etcd_keys_new(const char *prefix)
 
 static void free_key(struct key *key)
 {
-	free(key->id);
 	free(key->bad);
 	arena_free(&key->strings);
 	free(key);
@@ -218,9 +217,8 @@ static struct key *find_key(const struct place *place)
 
 static struct key *add_key(const struct place *place)
 {
-	struct key *key = xcalloc(1, sizeof(*key));
+	struct key *key = xcalloc(1, sizeof(*key) + place->length + 1);
 
-	key->id = xcalloc(1, place->length + 1);
 	memcpy(key->id, place->id, place->length);
 	HASH_ADD_KEYPTR(hh, place->service->keys, key->id, place->length, key);
 	return key;
