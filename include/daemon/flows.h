@@ -53,9 +53,12 @@ void flows_note_round(struct ambassador *ambassador, const struct round *round);
 void flows_note_everything(struct ambassador *ambassador);
 
 /*
- * Looks at what was noted. At once, or, where that was done a moment ago, with the second look: however many updates
- * there are, they cost ten looks a second at most, except where connections are to be reset.
+ * Is it time to look at what was noted? At once, or, where that was done a moment ago, with the second look: however
+ * many updates there are, they cost ten looks a second at most, except where connections are to be reset.
  */
+bool flows_are_due(const struct ambassador *ambassador);
+
+/* Looks at it, which takes the kernel milliseconds: conntrack is one table for all namespaces, mostly empty places. */
 void flows_tend(struct ambassador *ambassador);
 
 /* Forgets what was noted. */

@@ -98,6 +98,20 @@ static void write_json(enum log_level level, const char *time, const char *messa
 	cJSON_Delete(line);
 }
 
+/* Not dprintf(), which asks what kind of file it is, and where in it we are, for each line. */
+static void __attribute__((format(printf, 1, 2))) write_line(const char *format, ...)
+{
+	char line[MESSAGE_MAX + LOG_TIME_TEXT + 16];
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (write(STDERR_FILENO, line, (size_t)length) < 0)
+		return; /* there is nobody left to be told */
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	char message[MESSAGE_MAX], time[LOG_TIME_TEXT];
@@ -112,7 +126,7 @@ void log_write(enum log_level level, const char *format, ...)
 	if (settings.format == LOG_JSON)
 		write_json(level, log_time(time), message);
 	else if (settings.journal)
-		dprintf(STDERR_FILENO, "<%d>%s\n", (int)level, message);
+		write_line("<%d>%s\n", (int)level, message);
 	else
-		dprintf(STDERR_FILENO, "%s %s  %s\n", log_time(time), log_level_name(level), message);
+		write_line("%s %s  %s\n", log_time(time), log_level_name(level), message);
 }

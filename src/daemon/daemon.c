@@ -17,6 +17,7 @@
 #include "catalog/catalog.h"
 #include "daemon/ambassador.h"
 #include "daemon/control.h"
+#include "daemon/flows.h"
 #include "daemon/keeper.h"
 #include "daemon/meter.h"
 #include "daemon/privileges.h"
@@ -36,6 +37,7 @@ struct daemon {
 	const struct daemon_options *options;
 	uv_loop_t loop;
 	uv_prepare_t before_sleep;
+	uv_idle_t awake; /* while more is due than is done in a turn */
 	uv_signal_t terminate, interrupt, hangup;
 	struct config *config;
 	struct catalog *catalog;
@@ -53,6 +55,7 @@ struct daemon {
 	uint64_t trimmed; /* as many objects had been changed then, see give_memory_back() */
 	bool untidy;	  /* much was freed */
 	uint64_t edition; /* of ambassadors and links, counted up */
+	size_t tended;	  /* the ambassador whose flows were looked at last, by its place */
 	bool started;	  /* the first reconciliation is over */
 	enum exit_code exit_code;
 };
@@ -377,6 +380,42 @@ static void give_memory_back(struct daemon *daemon)
 	malloc_trim(0);
 }
 
+static void stay_awake(uv_idle_t *idle)
+{
+	(void)idle;
+}
+
+/* Whose flows are due, by its place. They take turns. */
+static bool find_due(const struct daemon *daemon, size_t *ret)
+{
+	for (size_t i = 1; i <= daemon->n_ambassadors; i++) {
+		*ret = (daemon->tended + i) % daemon->n_ambassadors;
+		if (flows_are_due(daemon->ambassadors[*ret]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Behind the updates of all ambassadors, and of one in a turn; else the update of a service that many have would come
+ * to the last of them after the looks of all others. Once is one turn.
+ */
+static void tend_flows(struct daemon *daemon)
+{
+	bool due, looked = false;
+	size_t at;
+
+	while ((due = find_due(daemon, &at)) && (daemon->options->once || !looked)) {
+		flows_tend(daemon->ambassadors[at]);
+		daemon->tended = at;
+		looked = true;
+	}
+	if (due)
+		uv_idle_start(&daemon->awake, stay_awake);
+	else
+		uv_idle_stop(&daemon->awake);
+}
+
 /* Once per turn of the loop, when all events of the turn have been seen: everything that they changed goes together. */
 static void before_sleep(uv_prepare_t *handle)
 {
@@ -388,6 +427,7 @@ static void before_sleep(uv_prepare_t *handle)
 		return;
 	for (size_t i = 0; i < daemon->n_ambassadors; i++)
 		ambassador_reconcile(daemon->ambassadors[i]);
+	tend_flows(daemon);
 	end_if_abandoned(daemon);
 	if (is_keeping(daemon)) {
 		keeper_look(daemon->keeper, daemon->catalog);
@@ -426,6 +466,7 @@ static void open_handles(struct daemon *daemon)
 	uv_prepare_init(&daemon->loop, &daemon->before_sleep);
 	daemon->before_sleep.data = daemon;
 	uv_prepare_start(&daemon->before_sleep, before_sleep);
+	uv_idle_init(&daemon->loop, &daemon->awake);
 	watch_signal(daemon, &daemon->terminate, on_end, SIGTERM);
 	watch_signal(daemon, &daemon->interrupt, on_end, SIGINT);
 	watch_signal(daemon, &daemon->hangup, on_hangup, SIGHUP);
@@ -472,6 +513,7 @@ static void close_everything(struct daemon *daemon)
 	catalog_free(daemon->catalog);
 	supervision_close(daemon->supervision);
 	uv_close((uv_handle_t *)&daemon->before_sleep, NULL);
+	uv_close((uv_handle_t *)&daemon->awake, NULL);
 	uv_close((uv_handle_t *)&daemon->terminate, NULL);
 	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
 	uv_close((uv_handle_t *)&daemon->hangup, NULL);

@@ -333,7 +333,11 @@ static void note_outcome(struct ambassador *ambassador, const struct sweep *swee
 			  sweep->udp, sweep->unanswered, sweep->reset);
 }
 
-static void on_again(uv_timer_t *timer);
+/* The loop wakes up, and finds them due. */
+static void on_again(uv_timer_t *timer)
+{
+	(void)timer;
+}
 
 /* What is due is looked at with what was looked at before, and is then what is looked at again. */
 static bool look_at_all(struct ambassador *ambassador)
@@ -357,11 +361,6 @@ static bool look_at_all(struct ambassador *ambassador)
 	if (has_looks(&ambassador->flows_again) || ambassador->resetter.n_challenged)
 		uv_timer_start(ambassador->look_again, on_again, code < 0 ? FAILED_MS : AGAIN_MS, 0);
 	return code == 0;
-}
-
-static void on_again(uv_timer_t *timer)
-{
-	look_at_all(timer->data);
 }
 
 /* Forgotten are those whose connections are gone; where conntrack could not be looked at, they are tried again. */
@@ -389,14 +388,21 @@ static void on_drained(uv_timer_t *timer)
 	}
 }
 
-void flows_tend(struct ambassador *ambassador)
+bool flows_are_due(const struct ambassador *ambassador)
 {
 	const struct flow_looks *due = &ambassador->flows_due;
 	bool urgent = due->looks[0][FLOWS_TCP].due || due->looks[1][FLOWS_TCP].due;
 
-	if (ambassador->conntrack && !ambassador->options.dry_run && has_looks(due) &&
-	    (urgent || !uv_is_active((uv_handle_t *)ambassador->look_again)))
-		look_at_all(ambassador);
+	if (!ambassador->conntrack || ambassador->options.dry_run)
+		return false;
+	if (uv_is_active((uv_handle_t *)ambassador->look_again))
+		return urgent;
+	return has_looks(due) || has_looks(&ambassador->flows_again) || ambassador->resetter.n_challenged;
+}
+
+void flows_tend(struct ambassador *ambassador)
+{
+	look_at_all(ambassador);
 }
 
 void flows_forget(struct ambassador *ambassador)

@@ -272,7 +272,6 @@ void ambassador_reconcile(struct ambassador *ambassador)
 		code = bring_up_to_date(ambassador, &sums, &err);
 	changelog_end_lines(&ambassador->loss_lines, ambassador->netns,
 			    "lines on links that lose endpoints, keep them or have them again");
-	flows_tend(ambassador); /* also where only some of the rounds were carried out */
 	if (code < 0) {
 		note_error(ambassador, err.text);
 		return;

@@ -297,20 +297,19 @@ static int send_changes(struct ambassador *ambassador, struct round *round, stru
 {
 	/* What a dry run refers to is never there: it has to be one transaction. */
 	size_t limit = ambassador->options.dry_run ? SIZE_MAX : CHANGES_PER_TRANSACTION;
-	struct nft_report *report = xcalloc(1, sizeof(*report));
+	struct nft_report report;
 	int code = 0;
 
 	for (size_t from = 0, cut; code == 0 && from < round->changes.count; from = cut) {
 		cut = find_cut(&round->changes, from, limit);
-		code = send_transaction(ambassador, round, &round->changes.items[from], cut - from, report);
+		code = send_transaction(ambassador, round, &round->changes.items[from], cut - from, &report);
 	}
 	if (code == 0 && !round->changes.count && nft_wants_ownership(ambassador->nft))
-		code = send_transaction(ambassador, round, NULL, 0, report);
+		code = send_transaction(ambassador, round, NULL, 0, &report);
 	if (code < 0) {
 		ambassador->resync = true;
-		explain_failure(ambassador, code, report, err);
+		explain_failure(ambassador, code, &report, err);
 	}
-	free(report);
 	return code;
 }
 

@@ -129,9 +129,11 @@ int file_read(const char *path, struct file_text *ret, struct error *err)
 	int code;
 
 	if (fd < 0) {
+		bool missing = errno == ENOENT || errno == ENOTDIR;
+
 		code = fail(err, -errno, "%s: %s", path, strerror(errno));
-		ret->stamp = file_stamp(path);
-		return code == -ENOTDIR ? -ENOENT : code;
+		ret->stamp = missing ? (struct file_stamp){0} : file_stamp(path);
+		return missing ? -ENOENT : code;
 	}
 	code = read_open(fd, path, &file, err);
 	close(fd);

@@ -512,34 +512,53 @@ void batch_add_claim(struct batch *batch)
 	add_table_message(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE, &claim);
 }
 
+/* Adds the first of these, or as many as its message takes; returns how many. */
+static size_t add_change(struct batch *batch, const struct change *change, size_t count)
+{
+	switch ((enum change_kind)change->kind) {
+	case CHANGE_TABLE:
+		add_table_message(batch, change->add ? NFT_MSG_NEWTABLE : NFT_MSG_DELTABLE,
+				  change->add ? NLM_F_CREATE : 0, change);
+		break;
+	case CHANGE_TIMEOUT:
+		add_timeout(batch, change);
+		break;
+	case CHANGE_SET:
+		add_set_message(batch, *(const struct set_id *)change->object, change->add, change);
+		break;
+	case CHANGE_CHAIN:
+		add_chain(batch, change);
+		break;
+	case CHANGE_RULES:
+		add_rules(batch, change);
+		break;
+	case CHANGE_ELEM:
+		return add_elems(batch, change, count);
+	}
+	return 1;
+}
+
+static bool is_new_chain(const struct change *change)
+{
+	return change->kind == CHANGE_CHAIN && change->add;
+}
+
+/*
+ * With each later transaction, the kernel walks through all chains (nf_tables_commit()). It takes less than half the
+ * time where they are side by side in its memory, and not between the elements of their links: so they come first.
+ */
 void batch_add_changes(struct batch *batch, const struct change *changes, size_t count)
 {
-	for (size_t i = 0; i < count;) {
-		const struct change *change = &changes[i];
+	size_t i = 0;
 
-		switch ((enum change_kind)change->kind) {
-		case CHANGE_TABLE:
-			add_table_message(batch, change->add ? NFT_MSG_NEWTABLE : NFT_MSG_DELTABLE,
-					  change->add ? NLM_F_CREATE : 0, change);
-			break;
-		case CHANGE_TIMEOUT:
-			add_timeout(batch, change);
-			break;
-		case CHANGE_SET:
-			add_set_message(batch, *(const struct set_id *)change->object, change->add, change);
-			break;
-		case CHANGE_CHAIN:
-			add_chain(batch, change);
-			break;
-		case CHANGE_RULES:
-			add_rules(batch, change);
-			break;
-		case CHANGE_ELEM:
-			i += add_elems(batch, change, count - i);
-			continue;
-		}
-		i++;
+	while (i < count && changes[i].group == GROUP_BASE)
+		i += add_change(batch, &changes[i], count - i);
+	for (size_t j = i; j < count; j++) {
+		if (is_new_chain(&changes[j]))
+			add_chain(batch, &changes[j]);
 	}
+	while (i < count)
+		i += is_new_chain(&changes[i]) ? 1 : add_change(batch, &changes[i], count - i);
 }
 
 void batch_end(struct batch *batch, bool apply)

@@ -339,11 +339,13 @@ static void compile_slots(const struct link_plan *plan, const char *const *comme
 	}
 }
 
+/* In the order of their keys. */
 static void compile_endpoints(const struct link_plan *plan, const char *const *comments, uint32_t group,
 			      struct ruleset *out)
 {
 	for (uint32_t i = 0; i < plan->endpoints->count; i++) {
-		const struct endpoint *endpoint = &plan->endpoints->items[i];
+		uint32_t index = plan->endpoints->by_address[i];
+		const struct endpoint *endpoint = &plan->endpoints->items[index];
 		struct elem *elem;
 		size_t offset;
 
@@ -352,7 +354,7 @@ static void compile_endpoints(const struct link_plan *plan, const char *const *c
 		elem = add_listen_elem(plan, SET_ENDPOINTS, group, out, &offset);
 		field_put_addr(elem->key, &offset, &endpoint->at.addr);
 		field_put_port(elem->key, &offset, endpoint->at.port);
-		elem->comment = comments[i];
+		elem->comment = comments[index];
 	}
 }
 

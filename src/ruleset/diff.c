@@ -49,10 +49,14 @@ static int compare_chain_pointers(const void *a, const void *b)
 static const struct elem **sort_elems(const struct ruleset *ruleset)
 {
 	const struct elem **sorted = xcalloc(ruleset->n_elems + 1, sizeof(*sorted));
+	bool in_order = true; /* as those of one link are mostly, which may be many */
 
-	for (size_t i = 0; i < ruleset->n_elems; i++)
+	for (size_t i = 0; i < ruleset->n_elems; i++) {
 		sorted[i] = &ruleset->elems[i];
-	qsort(sorted, ruleset->n_elems, sizeof(*sorted), compare_elem_pointers);
+		in_order = in_order && (!i || compare_elems(sorted[i - 1], sorted[i]) < 0);
+	}
+	if (!in_order)
+		qsort(sorted, ruleset->n_elems, sizeof(*sorted), compare_elem_pointers);
 	return sorted;
 }
 

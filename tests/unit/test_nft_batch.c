@@ -205,6 +205,35 @@ static void every_kind_has_its_messages(void **state)
  * What nft 1.0.6 (--debug=mnl, little endian) writes as user data of
  * map slots4-0 { typeof meta l4proto . ip daddr . th dport . numgen inc mod 2 : ip daddr . th dport; }
  */
+/* Each one with its elements behind it would make all later transactions slow, see batch_add_changes(). */
+static void new_chains_come_before_what_is_in_their_groups(void **state)
+{
+	static const struct set_id set = {SET_LINKS, AF_INET, 0};
+	const struct chain a = {.name = "link-a", .n_rules = 1, .rules = {{.form = RULE_REJECT}}};
+	const struct chain b = {.name = "link-b", .n_rules = 1, .rules = {{.form = RULE_REJECT}}};
+	const struct elem elem = {.set = set};
+	struct change changes[] = {
+		adding(CHANGE_SET, &set), adding(CHANGE_CHAIN, &a),   adding(CHANGE_ELEM, &elem),
+		adding(CHANGE_RULES, &a), adding(CHANGE_CHAIN, &b),   adding(CHANGE_ELEM, &elem),
+		adding(CHANGE_RULES, &b), removing(CHANGE_CHAIN, &a),
+	};
+	static const unsigned int expected[] = {
+		NFT_MSG_NEWSET,	 NFT_MSG_NEWCHAIN,   NFT_MSG_NEWCHAIN, NFT_MSG_NEWSETELEM,
+		NFT_MSG_NEWRULE, NFT_MSG_NEWSETELEM, NFT_MSG_NEWRULE,  NFT_MSG_DELCHAIN,
+	};
+	struct batch batch;
+
+	(void)state;
+	for (size_t i = 1; i < ARRAY_SIZE(changes); i++)
+		changes[i].group = i < 4 ? 1 : i < 7 ? 2 : GROUP_LAST;
+	batch = batch_of(changes, ARRAY_SIZE(changes), true);
+	assert_int_equal(batch.n_messages, ARRAY_SIZE(expected));
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+		assert_int_equal(type_of(message(&batch, i)), expected[i]);
+	assert_ptr_equal(batch.messages[2].first, &changes[4]);
+	batch_clear(&batch);
+}
+
 static const uint8_t slots4_udata[] = {
 	0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x01, 0x04, 0x00, 0x00, 0x00, 0x00, 0x03, 0x60, 0x00, 0x04, 0x0d,
 	0x00, 0x00, 0x00, 0x01, 0x58, 0x00, 0x0e, 0x00, 0x04, 0x09, 0x00, 0x00, 0x00, 0x01, 0x06, 0x00, 0x04,
@@ -566,6 +595,7 @@ int main(void)
 		cmocka_unit_test(padding_does_not_tell_what_our_memory_held),
 		cmocka_unit_test(the_table_has_flags_and_a_comment),
 		cmocka_unit_test(every_kind_has_its_messages),
+		cmocka_unit_test(new_chains_come_before_what_is_in_their_groups),
 		cmocka_unit_test(slot_maps_are_as_nft_would_make_them),
 		cmocka_unit_test(sets_have_the_types_of_nft),
 		cmocka_unit_test(every_rule_is_recognised),

@@ -42,8 +42,8 @@ struct etcd_session_events {
 	/* Events, and that these are all for the moment. */
 	void (*changes)(void *context, const struct etcd_message *message);
 	void (*told)(void *context);
-	/* Any sign of life. */
-	void (*alive)(void *context, const struct etcd_header *header);
+	/* Any sign of life, and when it came, uv_hrtime(). */
+	void (*alive)(void *context, const struct etcd_header *header, uint64_t received);
 	/* The end, and why. The session is to be closed. */
 	void (*ended)(void *context, const char *reason);
 };

@@ -219,11 +219,11 @@ static void on_told(void *context)
 	answer_changes(source);
 }
 
-static void on_alive(void *context, const struct etcd_header *header)
+static void on_alive(void *context, const struct etcd_header *header, uint64_t received)
 {
 	struct etcd_source *source = context;
 
-	source->alive = uv_hrtime();
+	source->alive = received;
 	if (header->revision > source->revision)
 		set_revision(source, header->revision);
 }

@@ -44,7 +44,8 @@ struct etcd_session {
 	bool watching;
 	bool owes; /* a read found what the watch had not told */
 
-	uint64_t heard; /* the last sign of life */
+	uint64_t heard;	   /* the last sign of life */
+	uint64_t received; /* what is being taken in */
 	struct etcd_header header;
 };
 
@@ -81,13 +82,13 @@ static bool note_alive(struct etcd_session *session, const struct etcd_header *h
 		end_session(session, other ? "another cluster answers" : "its data went back to an older revision");
 		return false;
 	}
-	session->heard = uv_hrtime();
+	session->heard = session->received;
 	if (header->cluster)
 		session->header.cluster = header->cluster;
 	session->header.member = header->member;
 	if (header->revision > session->header.revision)
 		session->header.revision = header->revision;
-	session->events->alive(session->context, &session->header);
+	session->events->alive(session->context, &session->header, session->received);
 	return true;
 }
 
@@ -147,6 +148,7 @@ static size_t on_watch_data(void *context, const char *bytes, size_t length)
 	const char *at = bytes, *newline;
 	bool open = false;
 
+	session->received = uv_hrtime();
 	while ((newline = memchr(at, '\n', (size_t)(bytes + length - at)))) {
 		if (newline > at && !take_watch_message(session, at, (size_t)(newline - at), &open))
 			return length;
@@ -163,6 +165,7 @@ static void on_watch_done(void *context, const struct http_answer *answer)
 	struct etcd_message message;
 	bool open;
 
+	session->received = uv_hrtime();
 	session->watch = NULL;
 	if (answer->code) {
 		end_session(session, "its watch: %s", answer->error);
@@ -314,6 +317,7 @@ static void on_answer(void *context, const struct http_answer *answer)
 	struct etcd_session *session = context;
 	enum question question = session->question;
 
+	session->received = uv_hrtime();
 	session->asked = NULL;
 	session->question = NOTHING;
 	if (answer->code == -EMSGSIZE && question == READ && session->limit > 1) {

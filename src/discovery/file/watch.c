@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define EVENT_MAX (sizeof(struct inotify_event) + NAME_MAX + 1)
+
 #define SELF_EVENTS (IN_DELETE_SELF | IN_MOVE_SELF)
 #define DIRECTORY_EVENTS \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB | SELF_EVENTS | IN_ONLYDIR)
@@ -112,14 +114,15 @@ static void on_readable(uv_poll_t *poll, int status, int poll_events)
 	ssize_t length;
 
 	(void)status, (void)poll_events;
-	while ((length = read(watch->inotify, buffer, sizeof(buffer))) > 0) {
+	do {
+		length = read(watch->inotify, buffer, sizeof(buffer));
 		for (const char *at = buffer; at < buffer + length;) {
 			const struct inotify_event *event = (const void *)at;
 
 			tell(watch, event);
 			at += sizeof(*event) + event->len;
 		}
-	}
+	} while (length > (ssize_t)(sizeof(buffer) - EVENT_MAX)); /* else there was room for more */
 	watch->events->drained(watch->context, first_seen);
 }
 
