@@ -70,6 +70,8 @@ bool set_is_anonymous(struct set_id set);
 bool set_is_map(struct set_id set);
 /* Are its elements made by rules? They come and go, and have a time limit. */
 bool set_is_dynamic(struct set_id set);
+/* Do its keys begin with a listen? */
+bool set_has_listens(struct set_id set);
 /* Does it lead to chains? */
 bool set_has_verdicts(struct set_id set);
 

@@ -74,6 +74,11 @@ bool set_has_verdicts(struct set_id set)
 	return set.type == SET_SERVICES || set.type == SET_POLICIES;
 }
 
+bool set_has_listens(struct set_id set)
+{
+	return shapes[set.type].keyed_by_listen;
+}
+
 const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT])
 {
 	const struct set_shape *shape = &shapes[set.type];
@@ -384,7 +389,7 @@ bool elem_listen(const struct elem *elem, struct listen *ret)
 {
 	size_t offset = 4;
 
-	if (!shapes[elem->set.type].keyed_by_listen)
+	if (!set_has_listens(elem->set))
 		return false;
 	ret->protocol = elem->key[0];
 	ret->at = field_get_ip_port(elem->key, &offset, elem->set.family);
