@@ -305,7 +305,7 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 		.retry_s = conf->retry_s,
 	};
 	const struct rule *rule, *remember;
-	const struct elem *const *elems, *const * slots;
+	const struct elem *const *elems, *const *slots;
 	size_t count, n_slots;
 
 	if (!listener)
