@@ -136,7 +136,7 @@ static const struct endpoints *recover_endpoints(const struct elem *const *elems
 		char text[IP_PORT_TEXT];
 		size_t offset;
 
-		if (elems[i]->set.type != SET_ENDPOINTS)
+		if (elems[i]->set.type != SET_ENDPOINTS && elems[i]->set.type != SET_FORMER_ENDPOINTS)
 			continue;
 		offset = listen_key_size(elems[i]->set.family);
 		endpoint.at = field_get_ip_port(elems[i]->key, &offset, elems[i]->set.family);
@@ -220,7 +220,6 @@ static bool fit_rule(const struct elem *const *slots, size_t count, const struct
 static void recover_slots(const struct elem *const *slots, size_t count, const struct rule *rule,
 			  struct link_plan *plan)
 {
-	plan->shard = count ? slots[0]->set.shard : 0;
 	plan->slots.owner = xcalloc(count + 1, sizeof(*plan->slots.owner));
 	if (!rule || !fit_rule(slots, count, rule))
 		return;
@@ -295,6 +294,17 @@ static bool is_empty(const struct recovery *recovery, const struct elem *const *
 	       find_rule(recovery, elems, count, SET_SERVICES, RULE_DROP);
 }
 
+/* Where a link without slots was is known from the rule that counts at its endpoints, though not exactly. */
+static uint16_t recover_shard(const struct recovery *recovery, const struct elem *const *elems, size_t count,
+			      const struct elem *const *slots, size_t n_slots)
+{
+	const struct rule *rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_COUNT);
+
+	if (n_slots)
+		return slots[0]->set.shard;
+	return rule ? (uint16_t)(rule->shard * SHARDS_PER_COUNTERS) : SHARD_UNKNOWN;
+}
+
 bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret)
 {
 	const struct listener *listener = find_listener(recovery, &conf->listen);
@@ -323,6 +333,7 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 	plan.name = xstrdup(find_name(elems, count, conf->name));
 	plan.endpoints = recover_endpoints(elems, count);
 	slots = find_slots(elems, count, &n_slots);
+	plan.shard = recover_shard(recovery, elems, count, slots, n_slots);
 	recover_slots(slots, n_slots, rule, &plan);
 	recover_weights(is_empty(recovery, elems, count), &plan);
 	plan.weighed = endpoints_ref(plan.endpoints);

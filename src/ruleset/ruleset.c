@@ -29,6 +29,7 @@ static const struct set_shape {
 	[SET_EJECT] = {"eject", true, true, 2, 1, 0, 0},
 	[SET_SLOTS] = {"slots", true, true, 3, 1, 1, 1},
 	[SET_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
+	[SET_FORMER_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
 	[SET_AFFINITY] = {"affinity", true, false, 0, 1, 1, 1},
 	[SET_TRYING] = {"trying", true, false, 2, 1, 0, 0},
 	[SET_RETRYING] = {"retrying", true, false, 2, 1, 0, 0},
@@ -51,7 +52,7 @@ static char family_digit(uint8_t family)
 /* There are several, told apart by the shard. */
 static bool is_numbered(uint8_t type)
 {
-	return type == SET_SLOTS || type == SET_AFFINITY;
+	return type == SET_SLOTS || type == SET_ENDPOINTS || type == SET_AFFINITY;
 }
 
 bool set_is_anonymous(struct set_id set)
@@ -165,7 +166,6 @@ static const char *const rule_words[RULE_FORMS] = {
 	[RULE_DISPATCH] = "meta l4proto . $f daddr . th dport vmap @services$n",
 	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } " LISTEN_WORDS " @links$n goto linked$n",
 	[RULE_POLICY] = "meta l4proto { tcp, udp } " LISTEN_WORDS " vmap @policies$n",
-	[RULE_COUNT] = "meta l4proto { tcp, udp } " LISTEN_WORDS " . $f daddr . th dport @endpoints$n",
 	[RULE_NEVER] = "meta l4proto { tcp, udp } " LISTEN_WORDS " @never$n $f saddr != $l accept",
 	[RULE_AUTO] =
 		"meta l4proto { tcp, udp } $f saddr != $l fib saddr type local"
@@ -274,6 +274,11 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 									     "ct original proto-src timeout %ums"
 									     " : %s daddr . tcp dport }",
 			 digit, keyword, rule->ms, keyword);
+	else if (rule->form == RULE_COUNT)
+		snprintf(buffer, RULE_TEXT,
+			 "meta l4proto { tcp, udp } ct protocol . ct original %s daddr . ct original proto-dst"
+			 " . %s daddr . th dport @endpoints%c-%u",
+			 keyword, keyword, digit, rule->shard);
 	else if (rule->form == RULE_TIMEOUT)
 		snprintf(buffer, RULE_TEXT, "meta l4proto tcp ct timeout set \"%s\"", rule->timeout);
 	else

@@ -154,7 +154,7 @@ static void padding_does_not_tell_what_our_memory_held(void **state)
 static void the_table_has_flags_and_a_comment(void **state)
 {
 	/* nft's user data of a table: type 0, its length, the text with its NUL */
-	static const uint8_t comment[] = "\0\x09nuncio 2";
+	static const uint8_t comment[] = "\0\x09nuncio 3";
 	const struct change changes[] = {removing(CHANGE_TABLE, NULL), adding(CHANGE_TABLE, NULL)};
 	struct batch batch = batch_of(changes, 2, true);
 	const struct nlattr *udata;
@@ -532,7 +532,7 @@ static void messages_lead_to_their_changes(void **state)
 {
 	const struct elem link = {.set = {SET_LINKS, AF_INET, 0}}, never = {.set = {SET_NEVER, AF_INET, 0}};
 	const struct chain chain = {
-		.name = "linked4", .n_rules = 1, .rules = {{.form = RULE_COUNT, .family = AF_INET}}};
+		.name = "count4-0", .n_rules = 1, .rules = {{.form = RULE_COUNT, .family = AF_INET}}};
 	struct change changes[] = {
 		adding(CHANGE_ELEM, &link),  adding(CHANGE_ELEM, &link),    adding(CHANGE_ELEM, &never),
 		adding(CHANGE_ELEM, &never), removing(CHANGE_ELEM, &never), adding(CHANGE_RULES, &chain),
