@@ -100,17 +100,48 @@ int duration_parse(const char *text, uint32_t *ret_ms)
 	return -EINVAL;
 }
 
+/* Returns the end of the text, which it does not terminate. */
+static char *put_number(char *at, unsigned int value)
+{
+	char digits[10];
+	size_t first = sizeof(digits);
+
+	do
+		digits[--first] = (char)('0' + value % 10);
+	while (value /= 10);
+	return mempcpy(at, digits + first, sizeof(digits) - first);
+}
+
+/* By hand, as is the port below: a start writes one for each endpoint, and printf() and inet_ntop() take their time. */
+static char *put_ipv4(char *at, const uint8_t bytes[4])
+{
+	for (int i = 0; i < 4; i++) {
+		if (i)
+			*at++ = '.';
+		at = put_number(at, bytes[i]);
+	}
+	return at;
+}
+
 const char *ip_addr_text(const struct ip_addr *addr, char buffer[IP_ADDR_TEXT])
 {
-	return inet_ntop(addr->family, addr->bytes, buffer, IP_ADDR_TEXT);
+	if (addr->family != AF_INET)
+		return inet_ntop(addr->family, addr->bytes, buffer, IP_ADDR_TEXT);
+	*put_ipv4(buffer, addr->bytes) = '\0';
+	return buffer;
 }
 
 const char *ip_port_text(const struct ip_port *at, char buffer[IP_PORT_TEXT])
 {
-	char addr[IP_ADDR_TEXT];
+	char addr[IP_ADDR_TEXT], *end;
 
-	snprintf(buffer, IP_PORT_TEXT, at->addr.family == AF_INET ? "%s:%u" : "[%s]:%u", ip_addr_text(&at->addr, addr),
-		 at->port);
+	if (at->addr.family != AF_INET) {
+		snprintf(buffer, IP_PORT_TEXT, "[%s]:%u", ip_addr_text(&at->addr, addr), at->port);
+		return buffer;
+	}
+	end = put_ipv4(buffer, at->addr.bytes);
+	*end++ = ':';
+	*put_number(end, at->port) = '\0';
 	return buffer;
 }
 
