@@ -27,19 +27,20 @@
 #define GROUP_LAST UINT32_MAX	       /* last: what nothing refers to any more */
 
 enum set_type {
-	SET_PROTOCOLS, /* anonymous: { tcp, udp } */
-	SET_REFUSERS,  /* anonymous: { icmp, tcp, ipv6-icmp }, what may refuse a TCP connection */
-	SET_LOCALNET,  /* interfaces whose route_localnet nuncio switched on */
-	SET_ADDRESSES, /* addresses that nuncio put on lo */
-	SET_SERVICES,  /* listen -> chain of the link */
-	SET_LINKS,     /* the same listens: which connections are ours */
-	SET_ALWAYS,    /* listens with masquerade=always */
-	SET_NEVER,     /* listens with masquerade=never */
-	SET_POLICIES,  /* listen -> chain with what only this link has: its retry, its affinity */
-	SET_NORETRY,   /* listens with retry=false */
-	SET_EJECT,     /* listens of links that eject; there where some link does, like what goes with it */
-	SET_SLOTS,     /* (listen, slot) -> endpoint; one map serves a shard of links */
-	SET_ENDPOINTS, /* (listen, endpoint) with a counter of new connections */
+	SET_PROTOCOLS,	      /* anonymous: { tcp, udp } */
+	SET_REFUSERS,	      /* anonymous: { icmp, tcp, ipv6-icmp }, what may refuse a TCP connection */
+	SET_LOCALNET,	      /* interfaces whose route_localnet nuncio switched on */
+	SET_ADDRESSES,	      /* addresses that nuncio put on lo */
+	SET_SERVICES,	      /* listen -> chain of the link */
+	SET_LINKS,	      /* the same listens: which connections are ours */
+	SET_ALWAYS,	      /* listens with masquerade=always */
+	SET_NEVER,	      /* listens with masquerade=never */
+	SET_POLICIES,	      /* listen -> chain with what only this link has (its retry, its affinity), else countN */
+	SET_NORETRY,	      /* listens with retry=false */
+	SET_EJECT,	      /* listens of links that eject; there where some link does, like what goes with it */
+	SET_SLOTS,	      /* (listen, slot) -> endpoint; one map serves a shard of links */
+	SET_ENDPOINTS,	      /* (listen, endpoint) with a counter of new connections; one set serves several shards */
+	SET_FORMER_ENDPOINTS, /* the same of all links, as tables before "nuncio 3" had it; only ever read */
 	/* Filled by the kernel, see set_is_dynamic(): */
 	SET_AFFINITY, /* client's address -> endpoint; one map for each link with affinity */
 	/* Attempts are told apart by their initial sequence number, which the SYNs of one share; ports are soon used
@@ -56,7 +57,7 @@ enum set_type {
 struct set_id {
 	uint8_t type;	/* enum set_type */
 	uint8_t family; /* AF_INET, AF_INET6; 0 for SET_PROTOCOLS and SET_LOCALNET */
-	uint16_t shard; /* SET_SLOTS; SET_AFFINITY: the number of the map */
+	uint16_t shard; /* SET_SLOTS; SET_ENDPOINTS, SET_AFFINITY: the number of the set */
 };
 
 #define SET_NAME_TEXT 24
@@ -70,6 +71,8 @@ bool set_is_anonymous(struct set_id set);
 bool set_is_map(struct set_id set);
 /* Are its elements made by rules? They come and go, and have a time limit. */
 bool set_is_dynamic(struct set_id set);
+/* Do its keys begin with a listen? */
+bool set_has_listens(struct set_id set);
 /* Does it lead to chains? */
 bool set_has_verdicts(struct set_id set);
 
@@ -164,7 +167,8 @@ struct rule {
 	uint8_t form;	 /* enum rule_form */
 	uint8_t family;	 /* 0 where the form is the same for both */
 	uint8_t balance; /* enum balance; RULE_BALANCE only */
-	uint16_t shard;	 /* RULE_BALANCE, RULE_ELSEWHERE; the map's number: RULE_STICK_*, RULE_REMEMBER, RULE_FORGET */
+	uint16_t shard;	 /* RULE_BALANCE, RULE_ELSEWHERE, RULE_COUNT; the map's number: RULE_STICK_*, RULE_REMEMBER,
+			    RULE_FORGET */
 	uint32_t modulus, offset; /* RULE_BALANCE, RULE_ELSEWHERE */
 	uint32_t seconds;	  /* RULE_REMEMBER: for how long */
 	const char *timeout;	  /* RULE_TIMEOUT: the object's name */
@@ -185,6 +189,7 @@ struct hook {
 #define CHAIN_RULES_MAX 7
 #define CHAIN_NAME_PREFIX "link-"
 #define POLICY_NAME_PREFIX "policy-"
+#define COUNT_NAME_PREFIX "count" /* then the family's digit and the number of the set */
 
 struct chain {
 	const char *name;

@@ -100,28 +100,25 @@ int duration_parse(const char *text, uint32_t *ret_ms)
 	return -EINVAL;
 }
 
-/* Returns the end. */
-static char *put_decimal(char *at, unsigned int value)
+/* Returns the end of the text, which it does not terminate. */
+static char *put_number(char *at, unsigned int value)
 {
 	char digits[10];
-	size_t count = 0;
+	size_t first = sizeof(digits);
 
 	do
-		digits[count++] = (char)('0' + value % 10);
+		digits[--first] = (char)('0' + value % 10);
 	while (value /= 10);
-	while (count)
-		*at++ = digits[--count];
-	*at = '\0';
-	return at;
+	return mempcpy(at, digits + first, sizeof(digits) - first);
 }
 
-/* Lists of thousands of endpoints are read with each of their changes: libc's way takes ten times as long. */
-static char *put_ip4(char *at, const uint8_t bytes[4])
+/* By hand, as is the port below: a start writes one for each endpoint, and printf() and inet_ntop() take their time. */
+static char *put_ipv4(char *at, const uint8_t bytes[4])
 {
-	for (size_t i = 0; i < 4; i++) {
+	for (int i = 0; i < 4; i++) {
 		if (i)
 			*at++ = '.';
-		at = put_decimal(at, bytes[i]);
+		at = put_number(at, bytes[i]);
 	}
 	return at;
 }
@@ -130,7 +127,7 @@ const char *ip_addr_text(const struct ip_addr *addr, char buffer[IP_ADDR_TEXT])
 {
 	if (addr->family != AF_INET)
 		return inet_ntop(addr->family, addr->bytes, buffer, IP_ADDR_TEXT);
-	put_ip4(buffer, addr->bytes);
+	*put_ipv4(buffer, addr->bytes) = '\0';
 	return buffer;
 }
 
@@ -138,13 +135,13 @@ const char *ip_port_text(const struct ip_port *at, char buffer[IP_PORT_TEXT])
 {
 	char addr[IP_ADDR_TEXT], *end;
 
-	if (at->addr.family == AF_INET) {
-		end = put_ip4(buffer, at->addr.bytes);
-		*end = ':';
-		put_decimal(end + 1, at->port);
-	} else {
+	if (at->addr.family != AF_INET) {
 		snprintf(buffer, IP_PORT_TEXT, "[%s]:%u", ip_addr_text(&at->addr, addr), at->port);
+		return buffer;
 	}
+	end = put_ipv4(buffer, at->addr.bytes);
+	*end++ = ':';
+	*put_number(end, at->port) = '\0';
 	return buffer;
 }
 

@@ -124,17 +124,22 @@ static const char *move_string(char **strings, const char *text)
 	return copy;
 }
 
+static size_t strings_size(const struct endpoint *endpoint)
+{
+	return strlen(endpoint->id) + 1 + (endpoint->zone ? strlen(endpoint->zone) + 1 : 0);
+}
+
 const struct endpoints *endpoints_builder_finish(struct endpoints_builder *builder)
 {
 	struct snapshot *snapshot;
 	struct endpoint *item;
-	size_t strings_size = 0;
+	size_t size = 0;
 	uint32_t *order;
 	char *strings;
 
 	for (const struct entry *e = builder->by_id; e; e = e->by_id.next)
-		strings_size += strlen(e->record.id) + 1 + (e->record.zone ? strlen(e->record.zone) + 1 : 0);
-	snapshot = snapshot_new(HASH_CNT(by_id, builder->by_id), strings_size);
+		size += strings_size(&e->record);
+	snapshot = snapshot_new(HASH_CNT(by_id, builder->by_id), size);
 	item = snapshot->items;
 	order = (uint32_t *)(void *)(item + snapshot->endpoints.count);
 	strings = (char *)(order + snapshot->endpoints.count);
@@ -174,16 +179,24 @@ const struct endpoints *endpoints_none(void)
 
 const struct endpoints *endpoints_reweigh(const struct endpoints *snapshot, const uint16_t *weights)
 {
-	struct endpoints_builder *builder = endpoints_builder_new();
-	const char *other;
+	struct snapshot *copy;
+	uint32_t *order;
+	size_t size = 0;
+	char *strings;
 
+	for (uint32_t i = 0; i < snapshot->count; i++)
+		size += strings_size(&snapshot->items[i]);
+	copy = snapshot_new(snapshot->count, size);
+	order = (uint32_t *)(void *)(copy->items + snapshot->count);
+	strings = (char *)(order + snapshot->count);
 	for (uint32_t i = 0; i < snapshot->count; i++) {
-		struct endpoint endpoint = snapshot->items[i];
-
-		endpoint.weight = weights[i];
-		endpoints_builder_add(builder, &endpoint, &other);
+		copy->items[i] = snapshot->items[i];
+		copy->items[i].weight = weights[i];
+		copy->items[i].id = move_string(&strings, snapshot->items[i].id);
+		copy->items[i].zone = move_string(&strings, snapshot->items[i].zone);
+		order[i] = snapshot->by_address[i];
 	}
-	return endpoints_builder_finish(builder);
+	return &copy->endpoints;
 }
 
 static bool zone_equal(const char *a, const char *b)

@@ -367,11 +367,12 @@ int key_find(const struct key *table, const char *name, key_filter filter, const
 
 	while (key->name && strcmp(key->name, name) != 0)
 		key++;
-	key_list(table, filter, accepted);
 	if (!key->name)
-		return fail(err, -EINVAL, "unknown key " VALUE ": accepted are %s", name, accepted);
+		return fail(err, -EINVAL, "unknown key " VALUE ": accepted are %s", name,
+			    key_list(table, filter, accepted));
 	if (!filter(key))
-		return fail(err, -EINVAL, "\"%s\" cannot stand here: accepted are %s", name, accepted);
+		return fail(err, -EINVAL, "\"%s\" cannot stand here: accepted are %s", name,
+			    key_list(table, filter, accepted));
 	*ret = key;
 	return 0;
 }

@@ -124,12 +124,12 @@ void link_read_connections(const struct link *link, const struct endpoints *endp
 			   void *context)
 {
 	const struct listen *listen = &link->plan.listen;
+	struct set_id set = {SET_ENDPOINTS, listen->at.addr.family, counters_of(link->plan.shard)};
 	struct ip_port *addresses = xcalloc(endpoints->count + 1, sizeof(*addresses));
 
 	for (uint32_t i = 0; i < endpoints->count; i++)
 		addresses[i] = endpoints->items[i].at;
-	nft_get_counters(link->ambassador->nft, (struct set_id){SET_ENDPOINTS, listen->at.addr.family, 0}, listen,
-			 addresses, endpoints->count, counter, context);
+	nft_get_counters(link->ambassador->nft, set, listen, addresses, endpoints->count, counter, context);
 	free(addresses);
 }
 

@@ -102,7 +102,16 @@ static void adopt_link(struct ambassador *ambassador, struct recovery *recovery,
 		shard_take(affinities_of(ambassador, &link->plan.listen), link->plan.affinity_map);
 }
 
-/* Links without slots are in no map that the kernel could tell: they take what room the others leave. */
+static uint16_t find_place(const struct shards *shards, uint16_t first)
+{
+	for (uint32_t i = first; first != SHARD_UNKNOWN && i < first + SHARDS_PER_COUNTERS; i++) {
+		if (i >= shards->count || shards->used[i] < LINKS_PER_SHARD)
+			return (uint16_t)i;
+	}
+	return shard_find(shards, LINKS_PER_SHARD);
+}
+
+/* Links without slots take what room the others leave; where there is some, they count where they did. */
 static void place_empty_links(struct ambassador *ambassador)
 {
 	for (struct link *link = ambassador->links; link; link = link->hh.next) {
@@ -111,7 +120,7 @@ static void place_empty_links(struct ambassador *ambassador)
 		if (!link->installed || link->plan.slots.count)
 			continue;
 		shards = shards_of(ambassador, &link->plan.listen);
-		link->plan.shard = shard_find(shards, LINKS_PER_SHARD);
+		link->plan.shard = find_place(shards, link->plan.shard);
 		shard_take(shards, link->plan.shard);
 	}
 }
@@ -137,16 +146,31 @@ static void adopt(struct ambassador *ambassador, const struct ruleset *kernel)
 	recovery_free(recovery);
 }
 
+static bool are_counters_used(const struct shards *shards, uint16_t number)
+{
+	for (size_t i = 0; i < shards->count; i++) {
+		if (counters_of((uint16_t)i) == number && shards->used[i])
+			return true;
+	}
+	return false;
+}
+
+static void compile_shards(const struct shards *shards, uint8_t family, struct ruleset *out)
+{
+	for (size_t i = 0; i < shards->count; i++) {
+		if (shards->used[i])
+			compile_shard(family, (uint16_t)i, out);
+		if (i % SHARDS_PER_COUNTERS == 0 && are_counters_used(shards, counters_of((uint16_t)i)))
+			compile_counters(family, counters_of((uint16_t)i), out);
+	}
+}
+
 static void compile_everything(struct ambassador *ambassador, struct round *round)
 {
 	compile_base(ambassador->ejects, &round->want);
 	compile_namespace(&round->footprint, &round->want);
-	for (size_t family = 0; family < ARRAY_SIZE(ambassador->shards); family++) {
-		for (size_t i = 0; i < ambassador->shards[family].count; i++) {
-			if (ambassador->shards[family].used[i])
-				compile_shard(family ? AF_INET6 : AF_INET, (uint16_t)i, &round->want);
-		}
-	}
+	compile_shards(&ambassador->shards[0], AF_INET, &round->want);
+	compile_shards(&ambassador->shards[1], AF_INET6, &round->want);
 	for (size_t i = 0; i < round->count; i++) {
 		if (round->members[i].wanted)
 			compile_link(&round->members[i].next, GROUP_BASE + 1 + (uint32_t)i, &round->want);

@@ -130,46 +130,75 @@ static void give_up_member(struct ambassador *ambassador, struct member *member)
 		drop_affinity(ambassador, &member->next);
 }
 
-/* How many of the round's members come new into a shard, and how many leave it for good? */
-static void count_moves(const struct round *round, uint8_t family, uint16_t shard, uint16_t *ret_new,
-			uint16_t *ret_gone)
+/* Does a link in this shard use the set? One of slots serves a shard, one of counters several. */
+static bool serves(struct set_id set, uint16_t shard)
+{
+	return set.shard == (set.type == SET_ENDPOINTS ? counters_of(shard) : shard);
+}
+
+/* How many of the round's members come new to a set, and how many leave it for good? */
+static void count_moves(const struct round *round, struct set_id set, uint32_t *ret_new, uint32_t *ret_gone)
 {
 	*ret_new = *ret_gone = 0;
 	for (size_t i = 0; i < round->count; i++) {
 		const struct member *member = &round->members[i];
 		const struct link_plan *plan = member->wanted ? &member->next : &member->link->plan;
 
-		if (plan->listen.at.addr.family != family || plan->shard != shard)
+		if (plan->listen.at.addr.family != set.family || !serves(set, plan->shard))
 			continue;
 		*ret_new += member->wanted && !member->link->installed;
 		*ret_gone += !member->wanted;
 	}
 }
 
-static bool has_shard(const struct ruleset *ruleset, uint8_t family, uint16_t shard)
+static uint32_t count_users(const struct shards *shards, struct set_id set)
+{
+	uint32_t used = 0;
+
+	for (size_t i = 0; i < shards->count; i++)
+		used += serves(set, (uint16_t)i) ? shards->used[i] : 0;
+	return used;
+}
+
+static bool has_set(const struct ruleset *ruleset, struct set_id set)
 {
 	for (size_t i = 0; i < ruleset->n_sets; i++) {
-		const struct set_id *set = &ruleset->sets[i];
-
-		if (set->type == SET_SLOTS && set->family == family && set->shard == shard)
+		if (memcmp(&ruleset->sets[i], &set, sizeof(set)) == 0)
 			return true;
 	}
 	return false;
 }
 
-/* A slot map is there as long as it serves a link. */
+static void compile_set(struct set_id set, struct ruleset *out)
+{
+	if (set.type == SET_SLOTS)
+		compile_shard(set.family, set.shard, out);
+	else
+		compile_counters(set.family, set.shard, out);
+}
+
+/* A set that links share is there as long as it serves one. */
+static void compile_shared_set(struct ambassador *ambassador, struct round *round, const struct link_plan *plan,
+			       struct set_id set)
+{
+	uint32_t used, new, gone;
+
+	if (has_set(&round->have, set) || has_set(&round->want, set))
+		return;
+	used = count_users(shards_of(ambassador, &plan->listen), set);
+	count_moves(round, set, &new, &gone);
+	if (used > new)
+		compile_set(set, &round->have);
+	if (used > gone)
+		compile_set(set, &round->want);
+}
+
 static void compile_member_shard(struct ambassador *ambassador, struct round *round, const struct link_plan *plan)
 {
 	uint8_t family = plan->listen.at.addr.family;
-	uint16_t used = shards_of(ambassador, &plan->listen)->used[plan->shard], new, gone;
 
-	if (has_shard(&round->have, family, plan->shard) || has_shard(&round->want, family, plan->shard))
-		return;
-	count_moves(round, family, plan->shard, &new, &gone);
-	if (used > new)
-		compile_shard(family, plan->shard, &round->have);
-	if (used > gone)
-		compile_shard(family, plan->shard, &round->want);
+	compile_shared_set(ambassador, round, plan, (struct set_id){SET_SLOTS, family, plan->shard});
+	compile_shared_set(ambassador, round, plan, (struct set_id){SET_ENDPOINTS, family, counters_of(plan->shard)});
 }
 
 /* Have and want of a round that knows what the kernel holds: only its members and the shards that they touch. */

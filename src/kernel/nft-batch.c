@@ -172,6 +172,7 @@ static uint32_t key_type(struct set_id set)
 	case SET_SLOTS:
 		return concat_type(slot_fields, 4);
 	case SET_ENDPOINTS:
+	case SET_FORMER_ENDPOINTS:
 	case SET_REFUSALS:
 	case SET_FAILED:
 		return concat_type(fields, 5);

@@ -263,14 +263,14 @@ static void build_policy(const struct builder *b)
 	nftnl_expr_set_u32(add_lookup(b, SET_POLICIES, 0), NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
 }
 
-static void build_count(const struct builder *b)
+static void build_count(const struct builder *b, uint16_t shard)
 {
 	match_tcp_udp(b);
 	match_family(b);
 	load_original_key(b);
 	load_daddr(b, 2 + address_words(b));
 	load_dport(b, 2 + 2 * address_words(b));
-	add_lookup(b, SET_ENDPOINTS, 0);
+	add_lookup(b, SET_ENDPOINTS, shard);
 }
 
 static void build_loopback(const struct builder *b)
@@ -662,7 +662,7 @@ void nft_rule_expressions(const struct rule *rule, uint32_t anonymous_id, struct
 		build_policy(&b);
 		break;
 	case RULE_COUNT:
-		build_count(&b);
+		build_count(&b, rule->shard);
 		break;
 	case RULE_LOOPBACK:
 		build_loopback(&b);
@@ -851,7 +851,7 @@ static bool has_parameters(enum rule_form form)
 {
 	return form == RULE_BALANCE || form == RULE_ELSEWHERE || form == RULE_STICK_TCP || form == RULE_STICK_UDP ||
 	       form == RULE_REMEMBER || form == RULE_FORGET || form == RULE_TIMEOUT || form == RULE_REPORT_UNANSWERED ||
-	       form == RULE_NOTE_ATTEMPT;
+	       form == RULE_NOTE_ATTEMPT || form == RULE_COUNT;
 }
 
 struct nft_recogniser *nft_recogniser_new(void)
@@ -904,7 +904,8 @@ static int read_parameters(struct nftnl_expr *expr, void *context)
 	} else if (strcmp(name, "objref") == 0) {
 		rule->timeout = nftnl_expr_get_str(expr, NFTNL_EXPR_OBJREF_IMM_NAME);
 	}
-	if (set.type == SET_SLOTS || set.type == SET_AFFINITY || set.type == SET_ATTEMPTS) {
+	if (set.type == SET_SLOTS || set.type == SET_AFFINITY || set.type == SET_ATTEMPTS ||
+	    set.type == SET_ENDPOINTS) {
 		rule->shard = set.shard;
 		rule->family = set.family;
 	}
@@ -939,6 +940,8 @@ static bool fits(const struct rule *read, enum rule_form form)
 		return read->timeout != NULL;
 	if (form == RULE_REPORT_UNANSWERED)
 		return read->link && read->family;
+	if (form == RULE_COUNT && read->modulus)
+		return false;
 	return has_parameters(form) && read->family && !read->timeout;
 }
 

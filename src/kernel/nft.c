@@ -106,11 +106,20 @@ bool nft_wants_ownership(const struct nft *nft)
 
 /* Reading */
 
+/* The rule that was read last, with the bytes that it was recognised by. */
+struct last_rule {
+	bool known;
+	uint8_t expressions[2048];
+	size_t size;
+	struct rule rule;
+};
+
 struct reading {
 	struct nft *nft;
 	struct ruleset *out;
 	struct nft_recogniser *recogniser;
 	size_t chain_hint; /* rules come chain by chain, in the order of the chains */
+	struct last_rule last_rule;
 	struct set_id set; /* whose elements are being read */
 	nft_counter_fn counter;
 	void *counter_context;
@@ -216,16 +225,23 @@ static void read_chain(struct reading *reading, const struct nftnl_chain *object
 	chain->hook.priority = nftnl_chain_get_s32(object, NFTNL_CHAIN_PRIO);
 }
 
-/* Chains of all tables of the family come: those of others are passed over before anything of them is read. */
-static bool is_our_table(const struct nlmsghdr *header, uint16_t table_attr)
+static const struct nlattr *find_attr(const struct nlmsghdr *header, uint16_t type)
 {
 	const struct nlattr *attr;
 
 	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
-		if (mnl_attr_get_type(attr) == table_attr)
-			return strcmp(mnl_attr_get_str(attr), TABLE_NAME) == 0;
+		if (mnl_attr_get_type(attr) == type)
+			return attr;
 	}
-	return false;
+	return NULL;
+}
+
+/* Chains of all tables of the family come: those of others are passed over before anything of them is read. */
+static bool is_our_table(const struct nlmsghdr *header, uint16_t table_attr)
+{
+	const struct nlattr *attr = find_attr(header, table_attr);
+
+	return attr && strcmp(mnl_attr_get_str(attr), TABLE_NAME) == 0;
 }
 
 static int on_chain(const struct nlmsghdr *header, void *context)
@@ -270,22 +286,51 @@ static struct rule read_rule(struct reading *reading, const struct nftnl_rule *o
 	return rule;
 }
 
-static int on_rule(const struct nlmsghdr *header, void *context)
+/* Links beside each other often have the same rule, and to recognise one takes 10 us. */
+static bool is_same_as_before(struct reading *reading, const struct nlattr *expressions)
+{
+	struct last_rule *last = &reading->last_rule;
+	size_t size = expressions ? mnl_attr_get_payload_len(expressions) : SIZE_MAX;
+
+	if (last->known && last->size == size &&
+	    memcmp(last->expressions, mnl_attr_get_payload(expressions), size) == 0)
+		return true;
+	last->known = size <= sizeof(last->expressions);
+	last->size = size;
+	if (last->known)
+		memcpy(last->expressions, mnl_attr_get_payload(expressions), size);
+	return false;
+}
+
+static int recognise_rule(struct reading *reading, const struct nlmsghdr *header)
 {
 	struct nftnl_rule *object = nftnl_rule_alloc();
-	struct reading *reading = context;
-	struct chain *chain;
 
 	if (!object || nftnl_rule_nlmsg_parse(header, object) < 0) {
 		nftnl_rule_free(object);
-		return MNL_CB_ERROR;
+		return -1;
 	}
-	chain = find_chain(reading, nftnl_rule_get_str(object, NFTNL_RULE_CHAIN));
+	reading->last_rule.rule = read_rule(reading, object);
+	nftnl_rule_free(object);
+	return 0;
+}
+
+static int on_rule(const struct nlmsghdr *header, void *context)
+{
+	const struct nlattr *name = find_attr(header, NFTA_RULE_CHAIN);
+	const struct nlattr *expressions = find_attr(header, NFTA_RULE_EXPRESSIONS);
+	struct reading *reading = context;
+	struct chain *chain;
+
+	if (!name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0)
+		return MNL_CB_ERROR;
+	if (!is_same_as_before(reading, expressions) && recognise_rule(reading, header) < 0)
+		return MNL_CB_ERROR;
+	chain = find_chain(reading, mnl_attr_get_str(name));
 	if (chain && chain->n_rules < CHAIN_RULES_MAX)
-		chain->rules[chain->n_rules++] = read_rule(reading, object);
+		chain->rules[chain->n_rules++] = reading->last_rule.rule;
 	else if (chain)
 		chain->rules[0].form = RULE_FOREIGN; /* more than we would ever write */
-	nftnl_rule_free(object);
 	return MNL_CB_OK;
 }
 
@@ -321,63 +366,84 @@ static int on_set(const struct nlmsghdr *header, void *context)
 	return MNL_CB_OK;
 }
 
-static bool copy_field(struct nftnl_set_elem *object, uint16_t attr, uint8_t *into, size_t size)
+/* What an attribute for data has in it: a value, or a verdict. */
+static const struct nlattr *find_nested(const struct nlattr *nest, uint16_t type)
 {
-	uint32_t length = 0;
-	const void *bytes = nftnl_set_elem_get(object, attr, &length);
+	const struct nlattr *attr;
 
-	if (!bytes || length < size)
+	mnl_attr_for_each_nested (attr, nest) {
+		if (mnl_attr_get_type(attr) == type)
+			return attr;
+	}
+	return NULL;
+}
+
+static bool copy_value(const struct nlattr *data, uint8_t *into, size_t size)
+{
+	const struct nlattr *value = find_nested(data, NFTA_DATA_VALUE);
+
+	if (!value || mnl_attr_get_payload_len(value) < size)
 		return false;
-	memcpy(into, bytes, size);
+	memcpy(into, mnl_attr_get_payload(value), size);
 	return true;
 }
 
-static void read_elem(struct reading *reading, struct nftnl_set_elem *object)
+static const char *verdict_chain(const struct nlattr *data)
+{
+	const struct nlattr *verdict = find_nested(data, NFTA_DATA_VERDICT);
+	const struct nlattr *chain = verdict ? find_nested(verdict, NFTA_VERDICT_CHAIN) : NULL;
+
+	return chain && mnl_attr_validate(chain, MNL_TYPE_NUL_STRING) == 0 ? mnl_attr_get_str(chain) : "";
+}
+
+static void read_data(struct ruleset *out, const struct nlattr *data, struct elem *elem)
+{
+	if (set_has_verdicts(elem->set))
+		elem->chain = arena_strdup(&out->strings, verdict_chain(data));
+	else
+		copy_value(data, elem->data, set_data_size(elem->set));
+}
+
+/* There are very many of them: libnftnl would make an object of each. */
+static void read_elem(struct reading *reading, const struct nlattr *object)
 {
 	struct ruleset *out = reading->out;
 	struct elem elem = {.set = reading->set, .group = GROUP_UNKNOWN};
-	uint32_t size = 0;
-	const char *comment;
-	const void *udata;
+	const char *comment = NULL;
+	const struct nlattr *attr;
+	bool keyed = false;
 
-	if (!copy_field(object, NFTNL_SET_ELEM_KEY, elem.key, set_key_size(elem.set)))
-		return;
-	if (set_has_verdicts(elem.set)) {
-		const char *chain = nftnl_set_elem_get_str(object, NFTNL_SET_ELEM_CHAIN);
-
-		elem.chain = arena_strdup(&out->strings, chain ? chain : "");
-	} else if (set_data_size(elem.set)) {
-		copy_field(object, NFTNL_SET_ELEM_DATA, elem.data, set_data_size(elem.set));
+	mnl_attr_for_each_nested (attr, object) {
+		switch (mnl_attr_get_type(attr)) {
+		case NFTA_SET_ELEM_KEY:
+			keyed = copy_value(attr, elem.key, set_key_size(elem.set));
+			break;
+		case NFTA_SET_ELEM_DATA:
+			read_data(out, attr, &elem);
+			break;
+		case NFTA_SET_ELEM_USERDATA:
+			comment = find_comment(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
+			break;
+		}
 	}
-	udata = nftnl_set_elem_get(object, NFTNL_SET_ELEM_USERDATA, &size);
-	comment = find_comment(udata, size);
+	if (!keyed)
+		return;
 	if (comment)
 		elem.comment = arena_strdup(&out->strings, comment);
 	*ruleset_add_elem(out) = elem;
 }
 
-static int on_elems_message(const struct nlmsghdr *header, void *context,
-			    void (*each)(struct reading *reading, struct nftnl_set_elem *object))
-{
-	struct nftnl_set *object = nftnl_set_alloc();
-	struct nftnl_set_elems_iter *iter;
-	struct nftnl_set_elem *elem;
-
-	if (!object || nftnl_set_elems_nlmsg_parse(header, object) < 0) {
-		nftnl_set_free(object);
-		return MNL_CB_ERROR;
-	}
-	iter = nftnl_set_elems_iter_create(object);
-	while (iter && (elem = nftnl_set_elems_iter_next(iter)))
-		each(context, elem);
-	nftnl_set_elems_iter_destroy(iter);
-	nftnl_set_free(object);
-	return MNL_CB_OK;
-}
-
 static int on_elems(const struct nlmsghdr *header, void *context)
 {
-	return on_elems_message(header, context, read_elem);
+	const struct nlattr *list, *elem;
+
+	mnl_attr_for_each (list, header, sizeof(struct nfgenmsg)) {
+		if (mnl_attr_get_type(list) != NFTA_SET_ELEM_LIST_ELEMENTS)
+			continue;
+		mnl_attr_for_each_nested (elem, list)
+			read_elem(context, elem);
+	}
+	return MNL_CB_OK;
 }
 
 static int read_elems(struct reading *reading, struct set_id set, mnl_cb_t callback)
@@ -422,6 +488,7 @@ static int read_once(struct reading *reading)
 	ruleset_reset(reading->out);
 	reading->nft->foreign_owner = 0;
 	reading->chain_hint = 0;
+	reading->last_rule.known = false; /* its strings are gone */
 	if (code == 0)
 		code = read_objects(reading);
 	if (code == 0)
@@ -456,6 +523,17 @@ int nft_read(struct nft *nft, struct ruleset *ret, struct error *err)
 	return fail(err, code, "cannot read the nftables rules: %s", strerror(-code));
 }
 
+static bool copy_field(struct nftnl_set_elem *object, uint16_t attr, uint8_t *into, size_t size)
+{
+	uint32_t length = 0;
+	const void *bytes = nftnl_set_elem_get(object, attr, &length);
+
+	if (!bytes || length < size)
+		return false;
+	memcpy(into, bytes, size);
+	return true;
+}
+
 static void read_counter(struct reading *reading, struct nftnl_set_elem *object)
 {
 	const struct nftnl_expr *counter = nftnl_set_elem_get(object, NFTNL_SET_ELEM_EXPR, NULL);
@@ -474,7 +552,20 @@ static void read_counter(struct reading *reading, struct nftnl_set_elem *object)
 
 static int on_counters(const struct nlmsghdr *header, void *context)
 {
-	return on_elems_message(header, context, read_counter);
+	struct nftnl_set *object = nftnl_set_alloc();
+	struct nftnl_set_elems_iter *iter;
+	struct nftnl_set_elem *elem;
+
+	if (!object || nftnl_set_elems_nlmsg_parse(header, object) < 0) {
+		nftnl_set_free(object);
+		return MNL_CB_ERROR;
+	}
+	iter = nftnl_set_elems_iter_create(object);
+	while (iter && (elem = nftnl_set_elems_iter_next(iter)))
+		read_counter(context, elem);
+	nftnl_set_elems_iter_destroy(iter);
+	nftnl_set_free(object);
+	return MNL_CB_OK;
 }
 
 int nft_read_set(struct nft *nft, struct set_id set, struct ruleset *ret)

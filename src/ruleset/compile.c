@@ -49,7 +49,6 @@ static void add_base_sets(struct ruleset *out)
 		*ruleset_add_set(out) = (struct set_id){SET_NEVER, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_POLICIES, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_NORETRY, families[i], 0};
-		*ruleset_add_set(out) = (struct set_id){SET_ENDPOINTS, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_TRYING, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_RETRYING, families[i], 0};
 		*ruleset_add_set(out) = (struct set_id){SET_TRIED, families[i], 0};
@@ -68,7 +67,6 @@ static void add_linked_chain(struct ruleset *out, const char *name, uint8_t fami
 	add_rule(chain, RULE_TIMEOUT, 0);
 	chain->rules[0].timeout = timeout_default_name(family);
 	add_rule(chain, RULE_POLICY, family);
-	add_rule(chain, RULE_COUNT, family);
 	add_rule(chain, RULE_LOOPBACK, family);
 	add_rule(chain, RULE_NEVER, family);
 	add_rule(chain, RULE_AUTO, family);
@@ -148,9 +146,31 @@ void compile_base(bool eject, struct ruleset *out)
 	add_refusal_chains(eject, out);
 }
 
+static const char *count_chain_name(uint8_t family, uint16_t number, struct ruleset *out)
+{
+	return arena_printf(&out->strings, COUNT_NAME_PREFIX "%c-%u", family == AF_INET6 ? '6' : '4', number);
+}
+
+static void add_count_rule(struct chain *chain, uint8_t family, uint16_t number)
+{
+	add_rule(chain, RULE_COUNT, family);
+	chain->rules[chain->n_rules - 1].shard = number;
+}
+
 void compile_shard(uint8_t family, uint16_t shard, struct ruleset *out)
 {
 	*ruleset_add_set(out) = (struct set_id){SET_SLOTS, family, shard};
+}
+
+uint16_t counters_of(uint16_t shard)
+{
+	return shard / SHARDS_PER_COUNTERS;
+}
+
+void compile_counters(uint8_t family, uint16_t number, struct ruleset *out)
+{
+	*ruleset_add_set(out) = (struct set_id){SET_ENDPOINTS, family, number};
+	add_count_rule(add_chain(out, count_chain_name(family, number, out)), family, number);
 }
 
 void compile_namespace(const struct footprint *footprint, struct ruleset *out)
@@ -280,18 +300,16 @@ static void compile_reports(const struct link_plan *plan, struct chain *chain)
 	chain->rules[chain->n_rules - 1].ms = noted_ms(plan->retry_s);
 }
 
-/* What only this link has, in the chain that its listen address leads to behind the dispatch. */
-static void compile_policy(const struct link_plan *plan, uint32_t group, struct ruleset *out)
+/* What only this link has, in a chain of its own; returns its name, or NULL where it has nothing. */
+static const char *compile_own_policy(const struct link_plan *plan, uint32_t group, struct ruleset *out)
 {
 	uint8_t family = plan->listen.at.addr.family;
 	bool own_timeout = plan->listen.protocol == IPPROTO_TCP && plan->retry_s != RETRY_DEFAULT_S;
 	bool reports = plan->eject && plan->retry_s; /* without a retry, nothing is balanced anew */
 	struct chain *chain;
-	struct elem *elem;
-	size_t offset;
 
 	if (!own_timeout && !plan->affinity_s && !reports)
-		return;
+		return NULL;
 	chain = add_chain(out, arena_printf(&out->strings, POLICY_NAME_PREFIX "%s", plan->name));
 	chain->group = group;
 	if (own_timeout) {
@@ -313,8 +331,18 @@ static void compile_policy(const struct link_plan *plan, uint32_t group, struct 
 	}
 	if (reports)
 		compile_reports(plan, chain);
-	elem = add_listen_elem(plan, SET_POLICIES, group, out, &offset);
-	elem->chain = chain->name;
+	add_count_rule(chain, family, counters_of(plan->shard));
+	return chain->name;
+}
+
+/* What its listen address leads to behind the dispatch: its own chain, else that of many links. */
+static void compile_policy(const struct link_plan *plan, uint32_t group, struct ruleset *out)
+{
+	const char *own = compile_own_policy(plan, group, out);
+	size_t offset;
+	struct elem *elem = add_listen_elem(plan, SET_POLICIES, group, out, &offset);
+
+	elem->chain = own ? own : count_chain_name(plan->listen.at.addr.family, counters_of(plan->shard), out);
 }
 
 static void compile_slots(const struct link_plan *plan, const char *const *comments, uint32_t group,
@@ -352,6 +380,7 @@ static void compile_endpoints(const struct link_plan *plan, const char *const *c
 		if (endpoint->at.addr.family != plan->listen.at.addr.family)
 			continue;
 		elem = add_listen_elem(plan, SET_ENDPOINTS, group, out, &offset);
+		elem->set.shard = counters_of(plan->shard);
 		field_put_addr(elem->key, &offset, &endpoint->at.addr);
 		field_put_port(elem->key, &offset, endpoint->at.port);
 		elem->comment = comments[index];

@@ -240,28 +240,34 @@ static void diff_timeouts(const struct ruleset *have, const struct ruleset *want
 	}
 }
 
+static const struct chain *find_chain(const struct ruleset *ruleset, const char *name)
+{
+	for (size_t i = 0; i < ruleset->n_chains; i++) {
+		if (strcmp(ruleset->chains[i].name, name) == 0)
+			return &ruleset->chains[i];
+	}
+	return NULL;
+}
+
+/* Is what is hooked in one ruleset hooked in the same way in the other, if it is there? Only few chains are. */
+static bool same_hooks(const struct ruleset *ruleset, const struct ruleset *other)
+{
+	for (size_t i = 0; i < ruleset->n_chains; i++) {
+		const struct chain *chain = &ruleset->chains[i], *same;
+
+		if (!chain->hooked)
+			continue;
+		same = find_chain(other, chain->name);
+		if (same && !same_hook(chain, same))
+			return false;
+	}
+	return true;
+}
+
 /* A chain cannot change its hook: the table has to be made anew. */
 static bool same_shape(const struct ruleset *have, const struct ruleset *want)
 {
-	const struct chain **old, **new;
-	bool same = true;
-	size_t i = 0, j = 0;
-
-	if (have->foreign_shape)
-		return false;
-	old = sort_chains(have);
-	new = sort_chains(want);
-	while (same && i < have->n_chains && j < want->n_chains) {
-		int order = strcmp(old[i]->name, new[j]->name);
-
-		if (order == 0)
-			same = same_hook(old[i], new[j]);
-		i += order <= 0;
-		j += order >= 0;
-	}
-	free(old);
-	free(new);
-	return same;
+	return !have->foreign_shape && same_hooks(have, want) && same_hooks(want, have);
 }
 
 /* In the order found where all else is equal: elements of one set stay side by side, so that one message can carry

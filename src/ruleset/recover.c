@@ -4,20 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The elements that belong to a listen address, ordered by it. */
-struct recovery {
+#include "base/hash.h"
+
+/* The family, and the leading fields of a key. */
+#define LISTENER_KEY (1 + ELEM_KEY_MAX)
+
+/* The elements that belong to one listen address: by type of set, and slots by their number, as a plan has them. */
+struct listener {
+	uint8_t key[LISTENER_KEY];
 	const struct elem **elems;
-	size_t count;
+	size_t count, capacity;
+	UT_hash_handle hh;
+};
+
+struct recovery {
+	struct arena arena;
+	struct listener *listeners;
 	const struct chain **chains; /* by name */
 	size_t n_chains;
 };
-
-static int compare_listens(const struct listen *a, const struct listen *b)
-{
-	if (a->protocol != b->protocol)
-		return a->protocol < b->protocol ? -1 : 1;
-	return ip_port_compare(&a->at, &b->at);
-}
 
 static uint32_t slot_number(const struct elem *elem)
 {
@@ -26,18 +31,10 @@ static uint32_t slot_number(const struct elem *elem)
 	return field_get_u32(elem->key, &offset);
 }
 
-/* By listen; then slots by their number, which is the order in which a plan has them. */
 static int compare_elems(const void *a, const void *b)
 {
 	const struct elem *x = *(const struct elem *const *)a, *y = *(const struct elem *const *)b;
-	struct listen l, m;
-	int order;
 
-	elem_listen(x, &l);
-	elem_listen(y, &m);
-	order = compare_listens(&l, &m);
-	if (order)
-		return order;
 	if (x->set.type != y->set.type)
 		return x->set.type < y->set.type ? -1 : 1;
 	if (x->set.type != SET_SLOTS || slot_number(x) == slot_number(y))
@@ -50,17 +47,43 @@ static int compare_chains(const void *a, const void *b)
 	return strcmp((*(const struct chain *const *)a)->name, (*(const struct chain *const *)b)->name);
 }
 
+/* `listen` are the bytes that a key of that family begins with. */
+static void make_key(uint8_t family, const uint8_t *listen, uint8_t key[LISTENER_KEY])
+{
+	memset(key, 0, LISTENER_KEY);
+	key[0] = family;
+	memcpy(key + 1, listen, listen_key_size(family));
+}
+
+static struct listener *find_or_add_listener(struct recovery *recovery, const struct elem *elem)
+{
+	struct listener *listener;
+	uint8_t key[LISTENER_KEY];
+
+	make_key(elem->set.family, elem->key, key);
+	HASH_FIND(hh, recovery->listeners, key, sizeof(key), listener);
+	if (listener)
+		return listener;
+	listener = arena_alloc(&recovery->arena, sizeof(*listener));
+	memcpy(listener->key, key, sizeof(key));
+	HASH_ADD(hh, recovery->listeners, key, sizeof(key), listener);
+	return listener;
+}
+
 struct recovery *recovery_new(const struct ruleset *kernel)
 {
 	struct recovery *recovery = xcalloc(1, sizeof(*recovery));
-	struct listen listen;
 
-	recovery->elems = xcalloc(kernel->n_elems + 1, sizeof(*recovery->elems));
 	for (size_t i = 0; i < kernel->n_elems; i++) {
-		if (elem_listen(&kernel->elems[i], &listen))
-			recovery->elems[recovery->count++] = &kernel->elems[i];
+		const struct elem *elem = &kernel->elems[i];
+		struct listener *listener;
+
+		if (!set_has_listens(elem->set))
+			continue;
+		listener = find_or_add_listener(recovery, elem);
+		ARRAY_GROW(listener->elems, listener->count, listener->capacity);
+		listener->elems[listener->count++] = elem;
 	}
-	qsort(recovery->elems, recovery->count, sizeof(*recovery->elems), compare_elems);
 	recovery->chains = xcalloc(kernel->n_chains + 1, sizeof(*recovery->chains));
 	for (size_t i = 0; i < kernel->n_chains; i++)
 		recovery->chains[recovery->n_chains++] = &kernel->chains[i];
@@ -72,33 +95,26 @@ void recovery_free(struct recovery *recovery)
 {
 	if (!recovery)
 		return;
-	free(recovery->elems);
+	for (struct listener *l = recovery->listeners; l; l = l->hh.next)
+		free(l->elems);
+	HASH_CLEAR(hh, recovery->listeners);
+	arena_free(&recovery->arena);
 	free(recovery->chains);
 	free(recovery);
 }
 
-/* The elements of one listen: [*ret_first, return value). */
-static size_t find_listen(const struct recovery *recovery, const struct listen *listen, size_t *ret_first)
+/* NULL where the kernel has nothing of it. */
+static const struct listener *find_listener(const struct recovery *recovery, const struct listen *listen)
 {
-	size_t low = 0, high = recovery->count, end;
-	struct listen at;
+	uint8_t bytes[ELEM_KEY_MAX] = {0}, key[LISTENER_KEY];
+	struct listener *listener;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		elem_listen(recovery->elems[middle], &at);
-		if (compare_listens(&at, listen) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (end = low; end < recovery->count; end++) {
-		elem_listen(recovery->elems[end], &at);
-		if (compare_listens(&at, listen) != 0)
-			break;
-	}
-	*ret_first = low;
-	return end;
+	key_put_listen(bytes, listen);
+	make_key(listen->at.addr.family, bytes, key);
+	HASH_FIND(hh, recovery->listeners, key, sizeof(key), listener);
+	if (listener)
+		qsort(listener->elems, listener->count, sizeof(*listener->elems), compare_elems);
+	return listener;
 }
 
 /* "LINK/ID" -> ID; what is not of that form stays nameless and is told by its address. */
@@ -120,7 +136,7 @@ static const struct endpoints *recover_endpoints(const struct elem *const *elems
 		char text[IP_PORT_TEXT];
 		size_t offset;
 
-		if (elems[i]->set.type != SET_ENDPOINTS)
+		if (elems[i]->set.type != SET_ENDPOINTS && elems[i]->set.type != SET_FORMER_ENDPOINTS)
 			continue;
 		offset = listen_key_size(elems[i]->set.family);
 		endpoint.at = field_get_ip_port(elems[i]->key, &offset, elems[i]->set.family);
@@ -204,7 +220,6 @@ static bool fit_rule(const struct elem *const *slots, size_t count, const struct
 static void recover_slots(const struct elem *const *slots, size_t count, const struct rule *rule,
 			  struct link_plan *plan)
 {
-	plan->shard = count ? slots[0]->set.shard : 0;
 	plan->slots.owner = xcalloc(count + 1, sizeof(*plan->slots.owner));
 	if (!rule || !fit_rule(slots, count, rule))
 		return;
@@ -279,10 +294,20 @@ static bool is_empty(const struct recovery *recovery, const struct elem *const *
 	       find_rule(recovery, elems, count, SET_SERVICES, RULE_DROP);
 }
 
+/* Where a link without slots was is known from the rule that counts at its endpoints, though not exactly. */
+static uint16_t recover_shard(const struct recovery *recovery, const struct elem *const *elems, size_t count,
+			      const struct elem *const *slots, size_t n_slots)
+{
+	const struct rule *rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_COUNT);
+
+	if (n_slots)
+		return slots[0]->set.shard;
+	return rule ? (uint16_t)(rule->shard * SHARDS_PER_COUNTERS) : SHARD_UNKNOWN;
+}
+
 bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, struct link_plan *ret)
 {
-	size_t first, end = find_listen(recovery, &conf->listen, &first), n_slots;
-	const struct elem *const *elems = recovery->elems + first, *const * slots;
+	const struct listener *listener = find_listener(recovery, &conf->listen);
 	struct link_plan plan = {
 		.listen = conf->listen,
 		.balance = conf->balance,
@@ -290,22 +315,27 @@ bool recovery_plan(struct recovery *recovery, const struct link_conf *conf, stru
 		.retry_s = conf->retry_s,
 	};
 	const struct rule *rule, *remember;
+	const struct elem *const *elems, *const *slots;
+	size_t count, n_slots;
 
-	if (first == end)
+	if (!listener)
 		return false;
-	rule = find_rule(recovery, elems, end - first, SET_SERVICES, RULE_BALANCE);
+	elems = (const struct elem *const *)listener->elems;
+	count = listener->count;
+	rule = find_rule(recovery, elems, count, SET_SERVICES, RULE_BALANCE);
 	if (rule)
 		plan.balance = (enum balance)rule->balance;
-	remember = find_rule(recovery, elems, end - first, SET_POLICIES, RULE_REMEMBER);
+	remember = find_rule(recovery, elems, count, SET_POLICIES, RULE_REMEMBER);
 	if (remember) {
 		plan.affinity_s = remember->seconds;
 		plan.affinity_map = remember->shard;
 	}
-	plan.name = xstrdup(find_name(elems, end - first, conf->name));
-	plan.endpoints = recover_endpoints(elems, end - first);
-	slots = find_slots(elems, end - first, &n_slots);
+	plan.name = xstrdup(find_name(elems, count, conf->name));
+	plan.endpoints = recover_endpoints(elems, count);
+	slots = find_slots(elems, count, &n_slots);
+	plan.shard = recover_shard(recovery, elems, count, slots, n_slots);
 	recover_slots(slots, n_slots, rule, &plan);
-	recover_weights(is_empty(recovery, elems, end - first), &plan);
+	recover_weights(is_empty(recovery, elems, count), &plan);
 	plan.weighed = endpoints_ref(plan.endpoints);
 	plan_note_serving(&plan);
 	*ret = plan;

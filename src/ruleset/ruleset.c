@@ -29,6 +29,7 @@ static const struct set_shape {
 	[SET_EJECT] = {"eject", true, true, 2, 1, 0, 0},
 	[SET_SLOTS] = {"slots", true, true, 3, 1, 1, 1},
 	[SET_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
+	[SET_FORMER_ENDPOINTS] = {"endpoints", true, true, 3, 2, 0, 0},
 	[SET_AFFINITY] = {"affinity", true, false, 0, 1, 1, 1},
 	[SET_TRYING] = {"trying", true, false, 2, 1, 0, 0},
 	[SET_RETRYING] = {"retrying", true, false, 2, 1, 0, 0},
@@ -51,7 +52,7 @@ static char family_digit(uint8_t family)
 /* There are several, told apart by the shard. */
 static bool is_numbered(uint8_t type)
 {
-	return type == SET_SLOTS || type == SET_AFFINITY;
+	return type == SET_SLOTS || type == SET_ENDPOINTS || type == SET_AFFINITY;
 }
 
 bool set_is_anonymous(struct set_id set)
@@ -72,6 +73,11 @@ bool set_is_dynamic(struct set_id set)
 bool set_has_verdicts(struct set_id set)
 {
 	return set.type == SET_SERVICES || set.type == SET_POLICIES;
+}
+
+bool set_has_listens(struct set_id set)
+{
+	return shapes[set.type].keyed_by_listen;
 }
 
 const char *set_name(struct set_id set, char buffer[SET_NAME_TEXT])
@@ -160,7 +166,6 @@ static const char *const rule_words[RULE_FORMS] = {
 	[RULE_DISPATCH] = "meta l4proto . $f daddr . th dport vmap @services$n",
 	[RULE_LINKED] = "ct status dnat meta l4proto { tcp, udp } " LISTEN_WORDS " @links$n goto linked$n",
 	[RULE_POLICY] = "meta l4proto { tcp, udp } " LISTEN_WORDS " vmap @policies$n",
-	[RULE_COUNT] = "meta l4proto { tcp, udp } " LISTEN_WORDS " . $f daddr . th dport @endpoints$n",
 	[RULE_LOOPBACK] = "$f saddr $l masquerade",
 	[RULE_NEVER] = "meta l4proto { tcp, udp } " LISTEN_WORDS " @never$n accept",
 	[RULE_AUTO] =
@@ -270,6 +275,11 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 									     "ct original proto-src timeout %ums"
 									     " : %s daddr . tcp dport }",
 			 digit, keyword, rule->ms, keyword);
+	else if (rule->form == RULE_COUNT)
+		snprintf(buffer, RULE_TEXT,
+			 "meta l4proto { tcp, udp } ct protocol . ct original %s daddr . ct original proto-dst"
+			 " . %s daddr . th dport @endpoints%c-%u",
+			 keyword, keyword, digit, rule->shard);
 	else if (rule->form == RULE_TIMEOUT)
 		snprintf(buffer, RULE_TEXT, "meta l4proto tcp ct timeout set \"%s\"", rule->timeout);
 	else
@@ -385,7 +395,7 @@ bool elem_listen(const struct elem *elem, struct listen *ret)
 {
 	size_t offset = 4;
 
-	if (!shapes[elem->set.type].keyed_by_listen)
+	if (!set_has_listens(elem->set))
 		return false;
 	ret->protocol = elem->key[0];
 	ret->at = field_get_ip_port(elem->key, &offset, elem->set.family);

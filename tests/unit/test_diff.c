@@ -38,6 +38,7 @@ static void compile_plans(const struct link_plan *plans, size_t count, struct ru
 {
 	compile_base(false, out);
 	compile_shard(AF_INET, 0, out);
+	compile_counters(AF_INET, 0, out);
 	for (size_t i = 0; i < count; i++)
 		compile_link(&plans[i], GROUP_BASE + 1 + (uint32_t)i, out);
 }
@@ -162,9 +163,9 @@ static void a_replaced_endpoint_is_two_pairs_of_elements(void **state)
 	(void)state;
 	check_step("a=10.0.0.1:80 b=10.0.0.2:80", "a=10.0.0.1:80 b=10.0.0.9:80",
 		   "delete element slots4-0 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.2 . 80 }\n"
-		   "delete element endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 }\n"
+		   "delete element endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 }\n"
 		   "add element slots4-0 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.9 . 80 }\n"
-		   "add element endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.9 . 80 }\n");
+		   "add element endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.9 . 80 }\n");
 }
 
 /* The rule's modulus and offset change with the number of slots. */
@@ -174,13 +175,13 @@ static void another_number_of_slots_replaces_the_rule(void **state)
 	check_step("a=10.0.0.1:80 b=10.0.0.2:80", "a=10.0.0.1:80",
 		   "delete rules of chain link-web\n"
 		   "delete element slots4-0 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.2 . 80 }\n"
-		   "delete element endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 }\n"
+		   "delete element endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 }\n"
 		   "add element slots4-0 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.1 . 80 }\n"
 		   "add rules of chain link-web\n");
 	check_step("", "a=10.0.0.1:80",
 		   "delete rules of chain link-web\n"
 		   "add element slots4-0 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 }\n"
-		   "add element endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 }\n"
+		   "add element endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 }\n"
 		   "add rules of chain link-web\n");
 }
 
@@ -189,9 +190,9 @@ static void a_new_name_changes_comments_only(void **state)
 	(void)state;
 	check_step("a=10.0.0.1:80", "b=10.0.0.1:80",
 		   "delete element slots4-0 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 }\n"
-		   "delete element endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 }\n"
+		   "delete element endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 }\n"
 		   "add element slots4-0 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 }\n"
-		   "add element endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 }\n");
+		   "add element endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 }\n");
 }
 
 static void a_change_of_policy_is_one_rule_or_one_element(void **state)

@@ -561,7 +561,7 @@ static void messages_lead_to_their_changes(void **state)
 {
 	const struct elem link = {.set = {SET_LINKS, AF_INET, 0}}, never = {.set = {SET_NEVER, AF_INET, 0}};
 	const struct chain chain = {
-		.name = "linked4", .n_rules = 1, .rules = {{.form = RULE_COUNT, .family = AF_INET}}};
+		.name = "count4-0", .n_rules = 1, .rules = {{.form = RULE_COUNT, .family = AF_INET}}};
 	struct change changes[] = {
 		adding(CHANGE_ELEM, &link),  adding(CHANGE_ELEM, &link),    adding(CHANGE_ELEM, &never),
 		adding(CHANGE_ELEM, &never), removing(CHANGE_ELEM, &never), adding(CHANGE_RULES, &chain),

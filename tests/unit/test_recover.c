@@ -80,7 +80,7 @@ static void check_restart(const struct world *world)
 	}
 	recovery_free(recovery);
 	compile_base(false, &want);
-	world_compile_shards(world, &want); /* a map that only empty links have cannot be told from their plans */
+	world_compile_shards(world, &want); /* those that only empty links have cannot be told from their plans */
 	for (size_t i = 0; i < WORLD_LISTENS; i++) {
 		if (again.present[i])
 			compile_link(&again.plans[i], GROUP_BASE + 1, &want);
@@ -203,7 +203,7 @@ static void what_the_slots_say_of_weights_is_kept(void **state)
 }
 
 /* The elements of the table below, by their place in it. */
-enum { ELEM_SERVICES, ELEM_LINKS, ELEM_SLOT_0, ELEM_SLOT_1, ELEM_SLOT_2, ELEM_ENDPOINT_A, N_ELEMS = 8 };
+enum { ELEM_SERVICES, ELEM_LINKS, ELEM_POLICY, ELEM_SLOT_0, ELEM_SLOT_1, ELEM_SLOT_2, ELEM_ENDPOINT_A, N_ELEMS = 9 };
 
 static void compile_three(struct ruleset *ret)
 {
@@ -213,6 +213,7 @@ static void compile_three(struct ruleset *ret)
 	*ret = (struct ruleset){0};
 	compile_base(false, ret);
 	compile_shard(AF_INET, 0, ret);
+	compile_counters(AF_INET, 0, ret);
 	compile_link(&plan, 1, ret);
 	assert_int_equal(ret->n_elems, N_ELEMS);
 	plan_clear(&plan);
@@ -233,6 +234,7 @@ static void check_mended(struct ruleset *kernel, uint32_t slots_recovered, uint3
 	assert_int_equal(next.slots.count, 3);
 	compile_base(false, &want);
 	compile_shard(AF_INET, next.shard, &want);
+	compile_counters(AF_INET, counters_of(next.shard), &want);
 	compile_link(&next, 1, &want);
 	ruleset_diff(kernel, &want, &changes);
 	model = model_of(kernel);
@@ -319,6 +321,50 @@ static void foreign_elements_are_mended(void **state)
 	check_mended(&kernel, 3, 3);
 }
 
+/* Of a link without slots it is known which counters it has, and nothing more. */
+static void an_empty_link_is_found_again_by_its_counters(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct link_plan plan = plan_after(NULL, &conf, "a=10.0.0.1:80*0"), got;
+	struct ruleset kernel = {0};
+
+	(void)state;
+	plan.shard = 2 * SHARDS_PER_COUNTERS + 3;
+	compile_counters(AF_INET, 2, &kernel);
+	compile_link(&plan, 1, &kernel);
+	assert_true(recover(&kernel, &conf, &got));
+	assert_int_equal(got.shard, 2 * SHARDS_PER_COUNTERS);
+	assert_int_equal(got.endpoints->count, 1);
+	plan_clear(&got);
+	kernel.n_chains = 0;
+	assert_true(recover(&kernel, &conf, &got));
+	assert_int_equal(got.shard, SHARD_UNKNOWN);
+	plan_clear(&got);
+	plan_clear(&plan);
+	ruleset_clear(&kernel);
+}
+
+/* As "nuncio 2" had it: the counters of all links are in one set, and no listen address leads to them. */
+static void a_table_of_the_former_shape_is_recovered(void **state)
+{
+	struct link_conf conf = conf_of("9000", "web");
+	struct ruleset kernel;
+	struct link_plan got;
+
+	(void)state;
+	compile_three(&kernel);
+	for (size_t i = ELEM_ENDPOINT_A; i < kernel.n_elems; i++)
+		kernel.elems[i].set = (struct set_id){SET_FORMER_ENDPOINTS, AF_INET, 0};
+	remove_elem(&kernel, ELEM_POLICY);
+	assert_true(recover(&kernel, &conf, &got));
+	assert_int_equal(got.endpoints->count, 3);
+	assert_int_equal(got.slots.count, 3);
+	assert_int_equal(got.shard, 0);
+	assert_non_null(endpoints_find_id(got.endpoints, "a"));
+	plan_clear(&got);
+	ruleset_clear(&kernel);
+}
+
 /* Two ids that are the same as far as a comment goes: the second is known by its address. */
 static void ids_that_were_cut_to_the_same_stay_apart(void **state)
 {
@@ -378,6 +424,8 @@ int main(void)
 		cmocka_unit_test(a_table_with_gaps_is_laid_out_anew),
 		cmocka_unit_test(a_rule_that_does_not_fit_is_not_trusted),
 		cmocka_unit_test(foreign_elements_are_mended),
+		cmocka_unit_test(an_empty_link_is_found_again_by_its_counters),
+		cmocka_unit_test(a_table_of_the_former_shape_is_recovered),
 		cmocka_unit_test(ids_that_were_cut_to_the_same_stay_apart),
 		cmocka_unit_test(the_footprint_is_found_again),
 	};

@@ -34,7 +34,8 @@ static void names_of_sets_lead_back(void **state)
 	check_set_name((struct set_id){SET_LINKS, AF_INET, 0}, "links4");
 	check_set_name((struct set_id){SET_ALWAYS, AF_INET6, 0}, "always6");
 	check_set_name((struct set_id){SET_NEVER, AF_INET, 0}, "never4");
-	check_set_name((struct set_id){SET_ENDPOINTS, AF_INET6, 0}, "endpoints6");
+	check_set_name((struct set_id){SET_ENDPOINTS, AF_INET6, 12}, "endpoints6-12");
+	check_set_name((struct set_id){SET_FORMER_ENDPOINTS, AF_INET6, 0}, "endpoints6");
 	check_set_name((struct set_id){SET_SLOTS, AF_INET, 0}, "slots4-0");
 	check_set_name((struct set_id){SET_SLOTS, AF_INET6, 65535}, "slots6-65535");
 }
@@ -172,7 +173,7 @@ static void check_link(struct link_conf conf, const char *endpoints, const char 
 	struct ruleset out = {0};
 	char text[RULE_TEXT], list[2048];
 
-	plan.shard = 5;
+	plan.shard = 21;
 	compile_link(&plan, 42, &out);
 	plan_clear(&plan); /* nothing below may point into it */
 	assert_false(out.table);
@@ -191,20 +192,22 @@ static void a_link_has_a_rule_and_elements(void **state)
 {
 	(void)state;
 	check_link(conf_of("9000", "web"), "b1=10.0.0.1:80*2 b2=10.0.0.2:8080",
-		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 3 offset 0 map @slots4-5",
+		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 3 offset 0 map @slots4-21",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "slots4-5 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 } # web/b1\n"
-		   "slots4-5 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.1 . 80 } # web/b1\n"
-		   "slots4-5 { tcp . 127.0.0.1 . 9000 . 2 : 10.0.0.2 . 8080 } # web/b2\n"
-		   "endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/b1\n"
-		   "endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 8080 } # web/b2\n");
+		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n"
+		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 } # web/b1\n"
+		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.1 . 80 } # web/b1\n"
+		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 2 : 10.0.0.2 . 8080 } # web/b2\n"
+		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/b1\n"
+		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 8080 } # web/b2\n");
 	check_link(conf_of("[fd00:aa::1]:53/udp", "dns"), "b1=[fd00::1]:5353",
-		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . numgen inc mod 1 offset 0 map @slots6-5",
+		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . numgen inc mod 1 offset 0 map @slots6-21",
 		   "services6 { udp . fd00:aa::1 . 53 : goto link-dns } # dns\n"
 		   "links6 { udp . fd00:aa::1 . 53 }\n"
-		   "slots6-5 { udp . fd00:aa::1 . 53 . 0 : fd00::1 . 5353 } # dns/b1\n"
-		   "endpoints6 { udp . fd00:aa::1 . 53 . fd00::1 . 5353 } # dns/b1\n");
+		   "policies6 { udp . fd00:aa::1 . 53 : goto count6-2 }\n"
+		   "slots6-21 { udp . fd00:aa::1 . 53 . 0 : fd00::1 . 5353 } # dns/b1\n"
+		   "endpoints6-2 { udp . fd00:aa::1 . 53 . fd00::1 . 5353 } # dns/b1\n");
 }
 
 static void an_empty_link_rejects(void **state)
@@ -222,7 +225,8 @@ static void an_empty_link_rejects(void **state)
 	plan_clear(&plan);
 	check_link(conf, "", "meta l4proto tcp reject with tcp reset",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
-		   "links4 { tcp . 127.0.0.1 . 9000 }\n");
+		   "links4 { tcp . 127.0.0.1 . 9000 }\n"
+		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n");
 }
 
 static void an_empty_link_that_holds_drops(void **state)
@@ -245,13 +249,14 @@ static void a_draining_endpoint_is_counted_but_has_no_slot(void **state)
 {
 	(void)state;
 	check_link(conf_of("9000", "web"), "a=10.0.0.1:80*0 b=10.0.0.2:80!1 c=10.0.0.3:80!2 d=[fd00::1]:80",
-		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 1 offset 0 map @slots4-5",
+		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 1 offset 0 map @slots4-21",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "slots4-5 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.2 . 80 } # web/b\n"
-		   "endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/a\n"
-		   "endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 } # web/b\n"
-		   "endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.3 . 80 } # web/c\n");
+		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n"
+		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.2 . 80 } # web/b\n"
+		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/a\n"
+		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 } # web/b\n"
+		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.3 . 80 } # web/c\n");
 }
 
 static void the_policy_is_in_the_rule_and_in_sets(void **state)
@@ -263,15 +268,17 @@ static void the_policy_is_in_the_rule_and_in_sets(void **state)
 	conf.masquerade = MASQUERADE_ALWAYS;
 	check_link(conf, "", reject,
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
-		   "links4 { tcp . 127.0.0.1 . 9000 }\nalways4 { tcp . 127.0.0.1 . 9000 }\n");
+		   "links4 { tcp . 127.0.0.1 . 9000 }\nalways4 { tcp . 127.0.0.1 . 9000 }\n"
+		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n");
 	conf.masquerade = MASQUERADE_NEVER;
 	conf.balance = BALANCE_RANDOM;
 	check_link(conf, "a=10.0.0.1:80",
-		   "dnat ip to meta l4proto . ip daddr . th dport . numgen random mod 1 offset 0 map @slots4-5",
+		   "dnat ip to meta l4proto . ip daddr . th dport . numgen random mod 1 offset 0 map @slots4-21",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\nnever4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "slots4-5 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 } # web/a\n"
-		   "endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/a\n");
+		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n"
+		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 } # web/a\n"
+		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/a\n");
 }
 
 /* The window of the rule, and the numbers before it that the last change left behind. */
@@ -290,9 +297,10 @@ static void slots_are_numbered_from_their_base(void **state)
 	assert_string_equal(list_elems(&out, list, sizeof(list)),
 			    "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 			    "links4 { tcp . 127.0.0.1 . 9000 }\n"
+			    "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-0 }\n"
 			    "slots4-0 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.2 . 80 } # web/b\n"
 			    "slots4-0 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.2 . 80 } # web/b\n"
-			    "endpoints4 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 } # web/b\n");
+			    "endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 } # web/b\n");
 	ruleset_clear(&out);
 	plan_clear(&first);
 	plan_clear(&second);

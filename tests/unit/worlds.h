@@ -14,7 +14,7 @@
 #include "ruleset/compile.h"
 
 #define WORLD_LISTENS 6
-#define WORLD_SHARDS 2
+#define WORLD_SHARDS (SHARDS_PER_COUNTERS + 1)
 
 struct world {
 	bool present[WORLD_LISTENS];
@@ -83,17 +83,25 @@ static inline void world_next(const struct world *previous, struct world *ret)
 
 static inline void world_compile_shards(const struct world *world, struct ruleset *out)
 {
-	bool used[2][WORLD_SHARDS] = {0};
+	bool used[2][WORLD_SHARDS] = {0}, counting[2][WORLD_SHARDS] = {0};
 
 	for (size_t i = 0; i < WORLD_LISTENS; i++) {
-		if (world->present[i])
-			used[world->plans[i].listen.at.addr.family == AF_INET6][world->plans[i].shard] = true;
+		bool is6 = world->plans[i].listen.at.addr.family == AF_INET6;
+
+		if (world->present[i]) {
+			used[is6][world->plans[i].shard] = true;
+			counting[is6][counters_of(world->plans[i].shard)] = true;
+		}
 	}
 	for (uint16_t i = 0; i < WORLD_SHARDS; i++) {
 		if (used[0][i])
 			compile_shard(AF_INET, i, out);
 		if (used[1][i])
 			compile_shard(AF_INET6, i, out);
+		if (counting[0][i])
+			compile_counters(AF_INET, i, out);
+		if (counting[1][i])
+			compile_counters(AF_INET6, i, out);
 	}
 }
 
