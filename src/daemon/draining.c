@@ -23,13 +23,21 @@ void leavers_clear(struct leavers *leavers)
 		drop(leavers, leavers->count - 1);
 }
 
+/* The count: there is none. */
+static size_t find(const struct leavers *leavers, const struct ip_port *at)
+{
+	size_t i = 0;
+
+	while (i < leavers->count && !ip_port_equal(&leavers->items[i].at, at))
+		i++;
+	return i;
+}
+
 const struct leaver *leavers_find(const struct leavers *leavers, const struct ip_port *at)
 {
-	for (size_t i = 0; i < leavers->count; i++) {
-		if (ip_port_equal(&leavers->items[i].at, at))
-			return &leavers->items[i];
-	}
-	return NULL;
+	size_t index = find(leavers, at);
+
+	return index < leavers->count ? &leavers->items[index] : NULL;
 }
 
 const struct leaver *leavers_add(struct leavers *leavers, const struct ip_port *at, const char *id, uint64_t now)
@@ -50,7 +58,8 @@ void leavers_note(struct leavers *leavers, const struct link_plan *old, const st
 	for (uint32_t i = 0; i < old->weighed->count; i++) {
 		const struct endpoint *endpoint = &old->weighed->items[i];
 
-		if (endpoint->weight && plan_drains(new, &endpoint->at) && !leavers_find(leavers, &endpoint->at))
+		if (endpoint->weight && plan_drains(new, &endpoint->at) &&
+		    find(leavers, &endpoint->at) == leavers->count)
 			leavers_add(leavers, &endpoint->at, endpoint->id, now);
 	}
 }
