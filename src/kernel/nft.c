@@ -440,8 +440,9 @@ static int on_elems(const struct nlmsghdr *header, void *context)
 	mnl_attr_for_each (list, header, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(list) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested (elem, list)
+		mnl_attr_for_each_nested (elem, list) {
 			read_elem(context, elem);
+		}
 	}
 	return MNL_CB_OK;
 }
