@@ -14,8 +14,10 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "kernel/nft-rules.h"
 
@@ -23,6 +25,9 @@
  * holds at most 64 KiB. */
 #define MESSAGE_ROOM 65536
 #define ELEMENTS_BYTES 32768
+
+/* Elements that a dynamic set is made for, where the kernel lets it be made larger afterwards: 64 buckets. */
+#define DYNAMIC_SET_BEGINNING 48
 
 /* nft's numbers of data types (its enum datatypes); a concatenation has six bits for each of its fields. */
 enum { TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_INET_PROTOCOL = 12, TYPE_INET_SERVICE = 13, TYPE_IFNAME = 41 };
@@ -301,13 +306,27 @@ static uint32_t data_type(struct set_id set)
 	return set_has_verdicts(set) ? TYPE_VERDICT : concat_type(fields, 2);
 }
 
-static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t id)
+/*
+ * The kernel allocates as many buckets as a set's size asks for at once: 2 MB each for DYNAMIC_SET_SIZE, and there are
+ * eight in each namespace. A set of little size grows its buckets with its elements, and Linux 6.5 and later take a
+ * larger size for a set that is there; those before pass over that without a word.
+ */
+static bool kernel_resizes_sets(void)
+{
+	unsigned int major, minor;
+	struct utsname names;
+
+	return uname(&names) == 0 && sscanf(names.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 5));
+}
+
+static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t size, uint32_t id)
 {
 	uint32_t flags = set_is_anonymous(set) ? NFT_SET_ANONYMOUS | NFT_SET_CONSTANT : 0;
 
 	if (set_is_dynamic(set)) {
 		flags |= NFT_SET_EVAL | NFT_SET_TIMEOUT;
-		nftnl_set_set_u32(object, NFTNL_SET_DESC_SIZE, DYNAMIC_SET_SIZE);
+		nftnl_set_set_u32(object, NFTNL_SET_DESC_SIZE, size);
 	}
 	if (set_is_map(set)) {
 		flags |= NFT_SET_MAP;
@@ -323,7 +342,9 @@ static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t i
 	put_set_udata(object, set);
 }
 
-static void add_set_message(struct batch *batch, struct set_id set, bool add, const struct change *change)
+/* size: the bound of a dynamic set. */
+static void add_set_message(struct batch *batch, struct set_id set, bool add, uint32_t size,
+			    const struct change *change)
 {
 	struct nlmsghdr *header =
 		open_message(batch, add ? NFT_MSG_NEWSET : NFT_MSG_DELSET, add ? NLM_F_CREATE : 0, change);
@@ -333,10 +354,17 @@ static void add_set_message(struct batch *batch, struct set_id set, bool add, co
 	nftnl_set_set_str(object, NFTNL_SET_TABLE, TABLE_NAME);
 	nftnl_set_set_str(object, NFTNL_SET_NAME, set_name(set, name));
 	if (add)
-		describe_set(object, set, batch->next_set_id++);
+		describe_set(object, set, size, batch->next_set_id++);
 	nftnl_set_nlmsg_build_payload(header, object);
 	nftnl_set_free(object);
 	close_message(batch, header);
+}
+
+static void add_set(struct batch *batch, struct set_id set, const struct change *change)
+{
+	if (set_is_dynamic(set) && kernel_resizes_sets())
+		add_set_message(batch, set, true, DYNAMIC_SET_BEGINNING, change);
+	add_set_message(batch, set, true, DYNAMIC_SET_SIZE, change);
 }
 
 static void add_chain(struct batch *batch, const struct change *change)
@@ -414,7 +442,7 @@ static void add_protocols(struct batch *batch, enum set_type type, const struct 
 	struct nlmsghdr *header;
 	struct nlattr *nest;
 
-	add_set_message(batch, set, true, change);
+	add_set_message(batch, set, true, 0, change);
 	nest = open_elements(batch, set, true, id, change, &header);
 	for (size_t i = 0; i < count; i++) {
 		struct elem elem = {.set = set, .key = {members[i]}};
@@ -525,7 +553,10 @@ static size_t add_change(struct batch *batch, const struct change *change, size_
 		add_timeout(batch, change);
 		break;
 	case CHANGE_SET:
-		add_set_message(batch, *(const struct set_id *)change->object, change->add, change);
+		if (change->add)
+			add_set(batch, *(const struct set_id *)change->object, change);
+		else
+			add_set_message(batch, *(const struct set_id *)change->object, false, 0, change);
 		break;
 	case CHANGE_CHAIN:
 		add_chain(batch, change);

@@ -557,6 +557,26 @@ static void elements_are_found_in_several_messages(void **state)
 }
 
 /* One message for each set, group and direction; a rule's anonymous set is the rule's. */
+/* On a kernel that lets sets grow, one message before it makes a small one. */
+static void dynamic_sets_end_with_their_bound(void **state)
+{
+	static const struct set_id set = {SET_TRIED, AF_INET, 0};
+	const struct change change = adding(CHANGE_SET, &set);
+	struct batch batch = batch_of(&change, 1, true);
+	struct nftnl_set *parsed = nftnl_set_alloc();
+
+	(void)state;
+	assert_in_range(batch.n_messages, 1, 2);
+	for (size_t i = 0; i < batch.n_messages; i++) {
+		assert_int_equal(nftnl_set_nlmsg_parse(message(&batch, i), parsed), 0);
+		assert_string_equal(nftnl_set_get_str(parsed, NFTNL_SET_NAME), "tried4");
+		assert_in_range(nftnl_set_get_u32(parsed, NFTNL_SET_DESC_SIZE), 1, DYNAMIC_SET_SIZE);
+	}
+	assert_int_equal(nftnl_set_get_u32(parsed, NFTNL_SET_DESC_SIZE), DYNAMIC_SET_SIZE);
+	nftnl_set_free(parsed);
+	batch_clear(&batch);
+}
+
 static void messages_lead_to_their_changes(void **state)
 {
 	const struct elem link = {.set = {SET_LINKS, AF_INET, 0}}, never = {.set = {SET_NEVER, AF_INET, 0}};
@@ -598,6 +618,7 @@ int main(void)
 		cmocka_unit_test(new_chains_come_before_what_is_in_their_groups),
 		cmocka_unit_test(slot_maps_are_as_nft_would_make_them),
 		cmocka_unit_test(sets_have_the_types_of_nft),
+		cmocka_unit_test(dynamic_sets_end_with_their_bound),
 		cmocka_unit_test(every_rule_is_recognised),
 		cmocka_unit_test(other_rules_are_foreign),
 		cmocka_unit_test(elements_are_found_in_several_messages),
