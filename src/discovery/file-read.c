@@ -132,8 +132,12 @@ int file_read(const char *path, struct file_text *ret, struct error *err)
 		bool missing = errno == ENOENT || errno == ENOTDIR;
 
 		code = fail(err, -errno, "%s: %s", path, strerror(errno));
-		ret->stamp = missing ? (struct file_stamp){0} : file_stamp(path);
-		return missing ? -ENOENT : code;
+		if (!missing) {
+			ret->stamp = file_stamp(path);
+			return code;
+		}
+		ret->stamp = (struct file_stamp){0};
+		return -ENOENT;
 	}
 	code = read_open(fd, path, &file, err);
 	close(fd);
