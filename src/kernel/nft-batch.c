@@ -575,22 +575,32 @@ static bool is_new_chain(const struct change *change)
 	return change->kind == CHANGE_CHAIN && change->add;
 }
 
+static bool is_new_elem(const struct change *change)
+{
+	return change->kind == CHANGE_ELEM && change->add;
+}
+
 /*
- * With each later transaction, the kernel walks through all chains (nf_tables_commit()). It takes less than half the
- * time where they are side by side in its memory, and not between the elements of their links: so they come first.
+ * New chains come first: with each later transaction, the kernel walks through all chains (nf_tables_commit()), and
+ * takes less than half the time where they are side by side in its memory, and not between the elements of their links.
+ * New elements come last: with each new rule, the kernel walks through the elements of the map that it asks
+ * (nf_tables_bind_set()), which are those of many links.
  */
 void batch_add_changes(struct batch *batch, const struct change *changes, size_t count)
 {
-	size_t i = 0;
+	size_t base = 0;
 
-	while (i < count && changes[i].group == GROUP_BASE)
-		i += add_change(batch, &changes[i], count - i);
-	for (size_t j = i; j < count; j++) {
-		if (is_new_chain(&changes[j]))
-			add_chain(batch, &changes[j]);
+	while (base < count && changes[base].group == GROUP_BASE)
+		base += add_change(batch, &changes[base], count - base);
+	for (size_t i = base; i < count; i++) {
+		if (is_new_chain(&changes[i]))
+			add_chain(batch, &changes[i]);
 	}
-	while (i < count)
-		i += is_new_chain(&changes[i]) ? 1 : add_change(batch, &changes[i], count - i);
+	for (size_t i = base; i < count;)
+		i += is_new_chain(&changes[i]) || is_new_elem(&changes[i]) ? 1
+									   : add_change(batch, &changes[i], count - i);
+	for (size_t i = base; i < count;)
+		i += is_new_elem(&changes[i]) ? add_change(batch, &changes[i], count - i) : 1;
 }
 
 void batch_end(struct batch *batch, bool apply)
