@@ -299,11 +299,13 @@ class ByNftlb(Mover):
 
 
 def time_moves(mover, count):
-    """Milliseconds from each of the moves to the first connection on the new endpoint, and failures on the way."""
-    times, failed, backend = [], 0, "b1"
+    """Milliseconds from each of the moves to the first connection on the new endpoint, and until who was told had answered;
+    and failures on the way."""
+    times, told, failed, backend = [], [], 0, "b1"
     for _ in range(count):
         backend = "b2" if backend == "b1" else "b1"
         began = mover.move(backend)
+        told.append((time.monotonic() - began) * 1000)
         with mover.place.client.entered():
             while (who := ask_name(mover.at)) != backend:
                 failed += who is None
@@ -311,7 +313,7 @@ def time_moves(mover, count):
                     raise AssertionError(f"{mover.label}: still {who} after 60 s")
         times.append((time.monotonic() - began) * 1000)
         time.sleep(mover.pause_s)
-    return times, failed
+    return times, told, failed
 
 
 def measure_moves(rig, kind, size, count):
@@ -321,11 +323,11 @@ def measure_moves(rig, kind, size, count):
         wait_until(lambda: ask_name(mover.at) == "b1", 120, f"{mover.label} to serve")
     time.sleep(mover.pause_s * 3)
     time_moves(mover, 4)
-    times, failed = time_moves(mover, count)
+    times, told, failed = time_moves(mover, count)
     own = mover.own_share_ms()
     mover.stop()
     return {"size": size, "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "max_ms": max(times),
-            "changes": count, "failed": failed,
+            "changes": count, "failed": failed, "told": {"p50_ms": percentile(told, 0.5), "p99_ms": percentile(told, 0.99)},
             "own": {"p50_ms": percentile(own, 0.5), "p99_ms": percentile(own, 0.99)} if own else None}
 
 

@@ -46,9 +46,8 @@ def machine():
     model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
     memory = re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())
     return {
-        "date": time.strftime("%Y-%m-%d"), "kernel": platform.release(), "cpus": os.cpu_count(),
+        "kernel": platform.release(), "cpus": os.cpu_count(),
         "cpu": model.group(1) if model else platform.machine(), "memory_gib": round(int(memory.group(1)) / 2**20, 1),
-        "commit": version("git", "-C", REPOSITORY, "rev-parse", "--short", "HEAD"),
         "versions": {"haproxy": version("haproxy", "-v"), "nginx": version("nginx", "-v"), "nft": version("nft", "-v"),
                      "nftlb": version("dpkg-query", "-W", "-f", "${Version}", "nftlb"), "etcd": version("etcd", "--version"),
                      "wrk": version("dpkg-query", "-W", "-f", "${Version}", "wrk"), "iperf3": version("iperf3", "-v")},
@@ -117,22 +116,30 @@ def measure_faults(plan):
 PARTS = {"data": measure_data, "control": measure_control, "faults": measure_faults}
 
 
+def measure(parts, plan, quick, file):
+    """Measures these parts; of others, what the file has stays."""
+    results = {"runs": {}, **(json.loads(file.read_text()) if file.exists() else {})}
+    results["machine"] = machine()
+    commit = version("git", "-C", REPOSITORY, "describe", "--always", "--dirty", "--exclude=*")
+    for part in parts:
+        began = time.monotonic()
+        results[part] = PARTS[part](plan)
+        results["runs"][part] = {"date": time.strftime("%Y-%m-%d"), "commit": commit, "quick": quick,
+                                 "minutes": round((time.monotonic() - began) / 60, 1)}
+        file.write_text(json.dumps(results, indent=1))
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything: minutes, and more noise")
-    parser.add_argument("--only", choices=PARTS, action="append", help="one part; repeat it for more")
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part, the others stay; repeat it for more")
     parser.add_argument("--output", default="build/bench", type=pathlib.Path, help="the directory for what is found")
     parser.add_argument("--report", action="store_true", help="measures nothing: the report of what was found before")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     file = args.output / "results.json"
     if not args.report:
-        plan, began = QUICK if args.quick else FULL, time.monotonic()
-        results = {"machine": machine(), "quick": args.quick}
-        for part in args.only or PARTS:
-            results[part] = PARTS[part](plan)
-            results["minutes"] = round((time.monotonic() - began) / 60, 1)
-            file.write_text(json.dumps(results, indent=1))
+        measure(args.only or PARTS, QUICK if args.quick else FULL, args.quick, file)
     report.write(json.loads(file.read_text()), args.output)
     say(f"the report is {args.output}/REPORT.md")
 

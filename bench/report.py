@@ -143,11 +143,13 @@ def milliseconds(pair):
 
 def control_part(found, directory):
     text = ["## The control path\n", "### From the change to the first connection on the new endpoint\n"]
-    rows = [[move["label"], str(move["size"]), *milliseconds(move), *milliseconds(move["own"]), str(move["failed"]),
-             str(move["changes"])] for move in found["moves"]]
-    text.append(table(["", "services", "p50 ms", "p99 ms", "own p50 ms", "own p99 ms", "failed", "changes"], rows))
-    text.append("*Own*: from the event's arrival in nuncio to the kernel's acknowledgement. What writes the file or renders the"
-                " template (confd, consul-template) and its quiet time come on top for HAProxy's reload.\n")
+    rows = [[move["label"], f"{move['size']:,}", *milliseconds(move), *milliseconds(move["told"]), *milliseconds(move["own"]),
+             str(move["failed"]), str(move["changes"])] for move in found["moves"]]
+    text.append(table(["", "services", "p50 ms", "p99 ms", "told p50 ms", "told p99 ms", "own p50 ms", "own p99 ms", "failed",
+                       "changes"], rows))
+    text.append("*Told*: until the registry or the program that was told had answered; etcd writes to its disk before that. "
+                "*Own*: from the event's arrival in nuncio to the kernel's acknowledgement. What writes the file or renders the "
+                "template (confd, consul-template) and its quiet time come on top for HAProxy's reload.\n")
     series = {}
     for move in found["moves"]:
         series.setdefault(move["label"], []).append((move["size"], move["p50_ms"]))
@@ -198,12 +200,19 @@ def faults_part(found, _directory):
     return "\n".join(text)
 
 
+PARTS = {"data": "the data path", "control": "the control path", "faults": "faults"}
+
+
+def runs(results):
+    return "; ".join(f"{PARTS[part]} at commit {run['commit']} on {run['date']}, in {run['minutes']} minutes"
+                     f"{' with --quick: few rounds, much noise' if run['quick'] else ''}" for part, run in results["runs"].items())
+
+
 def head(results):
     machine = results["machine"]
     versions = "; ".join(value for value in machine["versions"].values() if value)
-    return (f"# Measured\n\n{machine['date']}, commit {machine['commit']}, on {machine['cpus']} CPUs ({machine['cpu']}), "
-            f"{machine['memory_gib']} GiB, Linux {machine['kernel']}. {versions}. "
-            f"It took {results['minutes']} minutes{', with --quick: few rounds, much noise' if results['quick'] else ''}.\n\n"
+    return (f"# Measured\n\nMade by `scripts/bench`: {runs(results)}. On {machine['cpus']} CPUs ({machine['cpu']}), "
+            f"{machine['memory_gib']} GiB, Linux {machine['kernel']}. {versions}.\n\n"
             "Clients, paths and servers are network namespaces of one machine and share its CPUs: what a path costs, the "
             "load and the servers cannot use. Paths take turns within each round; a figure is the median of the rounds, "
             "*spread* half the distance between the quartiles. A ratio is the median of the ratios within a round, and in brackets "
