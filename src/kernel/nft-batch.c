@@ -14,7 +14,6 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -313,11 +312,15 @@ static uint32_t data_type(struct set_id set)
  */
 static bool kernel_resizes_sets(void)
 {
-	unsigned int major, minor;
+	unsigned long major, minor;
 	struct utsname names;
+	char *end;
 
-	return uname(&names) == 0 && sscanf(names.release, "%u.%u", &major, &minor) == 2 &&
-	       (major > 6 || (major == 6 && minor >= 5));
+	if (uname(&names) < 0)
+		return false;
+	major = strtoul(names.release, &end, 10);
+	minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+	return major > 6 || (major == 6 && minor >= 5);
 }
 
 static void describe_set(struct nftnl_set *object, struct set_id set, uint32_t size, uint32_t id)
