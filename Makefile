@@ -12,7 +12,9 @@ PYTEST ?= /usr/bin/python3 -m pytest
 FUZZ_SECONDS ?= 30
 
 VERSION := $(shell cat VERSION)
-PKGS := libnftnl libmnl libuv libcjson libcurl libcares libcap-ng libseccomp libmicrohttpd
+LINKED := libnftnl libmnl libuv libcjson libcares libcap-ng libseccomp
+LOADED := libcurl libmicrohttpd
+PKGS := $(LINKED) $(LOADED)
 CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LDFLAGS ?= -Wl,-z,relro,-z,now
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -21,7 +23,7 @@ BASE_CFLAGS := -std=gnu11 $(WARNINGS) -D_GNU_SOURCE
 # -isystem: the headers of libraries are not ours to warn about.
 ALL_CFLAGS := $(BASE_CFLAGS) -DNUNCIO_VERSION='"$(VERSION)"' -Iinclude \
 	$(patsubst -I%,-isystem%,$(shell pkg-config --cflags $(PKGS) 2>/dev/null)) $(CFLAGS) $(SANITIZE)
-LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+LIBS := $(shell pkg-config --libs $(LINKED) 2>/dev/null) -ldl -lm
 
 SRC := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 OBJ := $(SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/exporter/page.o
@@ -35,7 +37,7 @@ MANUALS := $(patsubst doc/%.in,$(BUILD)/doc/%,$(sort $(wildcard doc/*.[1-8].in))
 COMPLETIONS := $(BUILD)/doc/nuncio.bash $(BUILD)/doc/_nuncio
 UNITS := $(patsubst systemd/%.in,$(BUILD)/systemd/%,$(sort $(wildcard systemd/*.service.in)))
 
-all: $(BUILD)/nuncio
+all: $(BUILD)/nuncio $(BUILD)/loaded.so
 
 help:
 	@echo 'make             $(BUILD)/nuncio'
@@ -72,6 +74,10 @@ $(BUILD)/flags: force
 
 $(BUILD)/nuncio: $(OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# An empty library that is linked with what the program only loads when it needs it: for those who ask ldd what belongs to it.
+$(BUILD)/loaded.so: $(BUILD)/flags | need
+	$(CC) -shared -o $@ -Wl,--no-as-needed $(shell pkg-config --libs $(LOADED) 2>/dev/null)
 
 $(BUILD)/%.o: src/%.c $(BUILD)/flags | need
 	@mkdir -p $(@D)
@@ -220,7 +226,7 @@ deb:
 	! command -v lintian >/dev/null || lintian --fail-on error,warning $(BUILD)/deb/*.changes
 
 image: all
-	scripts/make-image $(BUILD)/nuncio $(VERSION) $(BUILD)/nuncio-image.tar
+	scripts/make-image $(BUILD)/nuncio $(BUILD)/loaded.so $(VERSION) $(BUILD)/nuncio-image.tar
 
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
+#include "base/library.h"
 #include "base/mem.h"
 
 /* A peer that vanished is noticed after KEEPALIVE_IDLE_S + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL_S. */
@@ -21,6 +22,43 @@
 /* What one read takes from a socket at most: the events of a burst then come in few pieces. */
 #define READ_SIZE (256L << 10)
 #define READ_SIZE_BRIEF (4L << 10)
+
+/* libcurl, loaded when somebody speaks HTTP: it brings 30 other libraries along. */
+#define FUNCTIONS(DO) \
+	DO(global_init) \
+	DO(easy_init) \
+	DO(easy_setopt) \
+	DO(easy_getinfo) \
+	DO(easy_header) \
+	DO(easy_strerror) \
+	DO(easy_cleanup) \
+	DO(multi_init) \
+	DO(multi_setopt) \
+	DO(multi_assign) \
+	DO(multi_add_handle) \
+	DO(multi_socket_action) \
+	DO(multi_info_read) \
+	DO(multi_remove_handle) \
+	DO(multi_cleanup) \
+	DO(slist_append) \
+	DO(slist_free_all)
+
+static struct {
+#define DECLARE(name) __typeof__(curl_##name) *(name);
+	FUNCTIONS(DECLARE)
+} curl;
+
+static void load_curl(void)
+{
+	void *library;
+
+	if (curl.global_init)
+		return;
+	library = library_load("libcurl.so.4");
+#define FIND(name) library_find(library, "curl_" #name, &curl.name);
+	FUNCTIONS(FIND)
+	curl.global_init(CURL_GLOBAL_DEFAULT);
+}
 
 struct http {
 	uv_loop_t *loop;
@@ -61,10 +99,10 @@ static void free_request(struct http_request *request)
 	struct http *http = request->http;
 
 	DL_DELETE(http->requests, request);
-	curl_multi_remove_handle(http->multi, request->easy);
-	curl_easy_cleanup(request->easy);
-	curl_slist_free_all(request->headers);
-	curl_slist_free_all(request->connect_to);
+	curl.multi_remove_handle(http->multi, request->easy);
+	curl.easy_cleanup(request->easy);
+	curl.slist_free_all(request->headers);
+	curl.slist_free_all(request->connect_to);
 	free(request->bytes);
 	free(request);
 }
@@ -84,7 +122,7 @@ static const char *failure_text(const struct http_request *request, int os_error
 	case CURLE_GOT_NOTHING:
 		return "the connection was closed without an answer";
 	default:
-		return *request->reason ? request->reason : curl_easy_strerror(request->result);
+		return *request->reason ? request->reason : curl.easy_strerror(request->result);
 	}
 }
 
@@ -96,7 +134,7 @@ static int os_error_of(const struct http_request *request)
 	if (request->socket_error)
 		return -request->socket_error;
 	if (request->result == CURLE_COULDNT_CONNECT)
-		curl_easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &os_error);
+		curl.easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &os_error);
 	return (int)os_error;
 }
 
@@ -110,8 +148,8 @@ static struct http_answer make_answer(struct http_request *request)
 		.request = request,
 	};
 
-	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &answer.status);
-	curl_easy_getinfo(request->easy, CURLINFO_CONNECT_TIME_T, &connect_time);
+	curl.easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &answer.status);
+	curl.easy_getinfo(request->easy, CURLINFO_CONNECT_TIME_T, &connect_time);
 	answer.connected = connect_time > 0;
 	if (request->too_much) {
 		answer.code = -EMSGSIZE;
@@ -128,7 +166,7 @@ const char *http_answer_header(const struct http_answer *answer, const char *nam
 	struct curl_header *header;
 
 	/* The last one: of a proxy's and the server's own, that which came from nearer by. */
-	if (curl_easy_header(answer->request->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+	if (curl.easy_header(answer->request->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
 		return NULL;
 	return header->value;
 }
@@ -137,7 +175,7 @@ static bool is_good(const struct http_request *request)
 {
 	long status = 0;
 
-	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl.easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	return status == 200;
 }
 
@@ -170,10 +208,10 @@ static void note_finished(struct http *http)
 	CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(http->multi, &left))) {
+	while ((message = curl.multi_info_read(http->multi, &left))) {
 		if (message->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
+		curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
 		request->finished = true;
 		request->result = message->data.result;
 	}
@@ -266,7 +304,7 @@ static void on_readiness(uv_poll_t *poll, int status, int events)
 		action |= CURL_CSELECT_IN;
 	if (events & UV_WRITABLE)
 		action |= CURL_CSELECT_OUT;
-	curl_multi_socket_action(http->multi, socket->number, action, &running);
+	curl.multi_socket_action(http->multi, socket->number, action, &running);
 	tell_all(http);
 }
 
@@ -275,7 +313,7 @@ static void on_time(uv_timer_t *timer)
 	struct http *http = timer->data;
 	int running;
 
-	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	curl.multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	tell_all(http);
 }
 
@@ -324,7 +362,7 @@ static struct http_socket *new_socket(struct http *http, curl_socket_t number)
 	}
 	socket->poll.data = socket;
 	http->open_handles++;
-	curl_multi_assign(http->multi, number, socket);
+	curl.multi_assign(http->multi, number, socket);
 	return socket;
 }
 
@@ -358,32 +396,32 @@ static int on_socket_wanted(CURL *easy, curl_socket_t number, int what, void *co
 static void set_tls(CURL *easy, const struct http_conf *conf)
 {
 	if (conf->ca)
-		curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca);
+		curl.easy_setopt(easy, CURLOPT_CAINFO, conf->ca);
 	if (conf->cert)
-		curl_easy_setopt(easy, CURLOPT_SSLCERT, conf->cert);
+		curl.easy_setopt(easy, CURLOPT_SSLCERT, conf->cert);
 	if (conf->key)
-		curl_easy_setopt(easy, CURLOPT_SSLKEY, conf->key);
+		curl.easy_setopt(easy, CURLOPT_SSLKEY, conf->key);
 	if (conf->unverified) {
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+		curl.easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl.easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
 	/* A resumed session, or authorities that were kept, would hide that the files were replaced. */
-	curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	curl.easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-	curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+	curl.easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 #endif
 }
 
 static void set_manners(CURL *easy, bool brief)
 {
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, brief ? READ_SIZE_BRIEF : READ_SIZE);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, brief ? on_brief_socket_made : on_socket_made);
+	curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl.easy_setopt(easy, CURLOPT_PROXY, "");
+	curl.easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl.easy_setopt(easy, CURLOPT_BUFFERSIZE, brief ? READ_SIZE_BRIEF : READ_SIZE);
+	curl.easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, brief ? on_brief_socket_made : on_socket_made);
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* Else, giving up a request would wait for the thread that resolves its name. */
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	curl.easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
 }
 
@@ -392,41 +430,41 @@ static void set_connection(struct http_request *request, const struct http_conf 
 	bool fresh = conf->fresh || conf->brief;
 
 	if (conf->socket)
-		curl_easy_setopt(request->easy, CURLOPT_UNIX_SOCKET_PATH, conf->socket);
+		curl.easy_setopt(request->easy, CURLOPT_UNIX_SOCKET_PATH, conf->socket);
 	if (conf->connect_to) {
 		char *to = xasprintf("::%s", conf->connect_to);
 
-		request->connect_to = curl_slist_append(NULL, to);
-		curl_easy_setopt(request->easy, CURLOPT_CONNECT_TO, request->connect_to);
+		request->connect_to = curl.slist_append(NULL, to);
+		curl.easy_setopt(request->easy, CURLOPT_CONNECT_TO, request->connect_to);
 		free(to);
 	}
 	/* libcurl looks through all that it keeps, at each request, and keeps addresses too that were no names. */
 	if (conf->brief)
-		curl_easy_setopt(request->easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+		curl.easy_setopt(request->easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	if (conf->make_socket) {
 		request->make_socket = conf->make_socket;
 		request->make_socket_context = conf->make_socket_context;
-		curl_easy_setopt(request->easy, CURLOPT_OPENSOCKETFUNCTION, on_socket_needed);
-		curl_easy_setopt(request->easy, CURLOPT_OPENSOCKETDATA, request);
+		curl.easy_setopt(request->easy, CURLOPT_OPENSOCKETFUNCTION, on_socket_needed);
+		curl.easy_setopt(request->easy, CURLOPT_OPENSOCKETDATA, request);
 	}
-	curl_easy_setopt(request->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
-	curl_easy_setopt(request->easy, CURLOPT_TIMEOUT_MS, (long)conf->timeout_ms);
-	curl_easy_setopt(request->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
-	curl_easy_setopt(request->easy, CURLOPT_FORBID_REUSE, (long)fresh);
+	curl.easy_setopt(request->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
+	curl.easy_setopt(request->easy, CURLOPT_TIMEOUT_MS, (long)conf->timeout_ms);
+	curl.easy_setopt(request->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
+	curl.easy_setopt(request->easy, CURLOPT_FORBID_REUSE, (long)fresh);
 }
 
 static void set_body(struct http_request *request, const struct http_conf *conf)
 {
 	for (const char *const *header = conf->headers; header && *header; header++)
-		request->headers = curl_slist_append(request->headers, *header);
+		request->headers = curl.slist_append(request->headers, *header);
 	if (conf->method)
-		curl_easy_setopt(request->easy, CURLOPT_CUSTOMREQUEST, conf->method);
+		curl.easy_setopt(request->easy, CURLOPT_CUSTOMREQUEST, conf->method);
 	if (conf->body) {
-		curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(conf->body));
-		curl_easy_setopt(request->easy, CURLOPT_COPYPOSTFIELDS, conf->body);
-		request->headers = curl_slist_append(request->headers, "Expect:");
+		curl.easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(conf->body));
+		curl.easy_setopt(request->easy, CURLOPT_COPYPOSTFIELDS, conf->body);
+		request->headers = curl.slist_append(request->headers, "Expect:");
 	}
-	curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, request->headers);
+	curl.easy_setopt(request->easy, CURLOPT_HTTPHEADER, request->headers);
 }
 
 struct http_request *http_start(struct http *http, const struct http_conf *conf, const struct http_events *events,
@@ -436,7 +474,7 @@ struct http_request *http_start(struct http *http, const struct http_conf *conf,
 
 	*request = (struct http_request){
 		.http = http,
-		.easy = curl_easy_init(),
+		.easy = curl.easy_init(),
 		.events = events,
 		.context = context,
 		.unread_max = conf->unread_max,
@@ -447,13 +485,13 @@ struct http_request *http_start(struct http *http, const struct http_conf *conf,
 	set_tls(request->easy, conf);
 	set_connection(request, conf);
 	set_body(request, conf);
-	curl_easy_setopt(request->easy, CURLOPT_URL, conf->url);
-	curl_easy_setopt(request->easy, CURLOPT_PRIVATE, request);
-	curl_easy_setopt(request->easy, CURLOPT_ERRORBUFFER, request->reason);
-	curl_easy_setopt(request->easy, CURLOPT_WRITEFUNCTION, on_bytes);
-	curl_easy_setopt(request->easy, CURLOPT_WRITEDATA, request);
+	curl.easy_setopt(request->easy, CURLOPT_URL, conf->url);
+	curl.easy_setopt(request->easy, CURLOPT_PRIVATE, request);
+	curl.easy_setopt(request->easy, CURLOPT_ERRORBUFFER, request->reason);
+	curl.easy_setopt(request->easy, CURLOPT_WRITEFUNCTION, on_bytes);
+	curl.easy_setopt(request->easy, CURLOPT_WRITEDATA, request);
 	DL_APPEND(http->requests, request);
-	curl_multi_add_handle(http->multi, request->easy);
+	curl.multi_add_handle(http->multi, request->easy);
 	return request;
 }
 
@@ -468,21 +506,18 @@ void http_cancel(struct http_request *request)
 
 struct http *http_open(uv_loop_t *loop)
 {
-	static bool initialised;
 	struct http *http = xcalloc(1, sizeof(*http));
 
-	if (!initialised)
-		curl_global_init(CURL_GLOBAL_DEFAULT);
-	initialised = true;
-	*http = (struct http){.loop = loop, .multi = curl_multi_init(), .open_handles = 1};
+	load_curl();
+	*http = (struct http){.loop = loop, .multi = curl.multi_init(), .open_handles = 1};
 	if (!http->multi)
 		abort(); /* only without memory */
 	uv_timer_init(loop, &http->timer);
 	http->timer.data = http;
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+	curl.multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
+	curl.multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+	curl.multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
+	curl.multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
 	return http;
 }
 
@@ -494,6 +529,6 @@ void http_close(struct http *http)
 		return;
 	DL_FOREACH_SAFE (http->requests, request, next)
 		free_request(request);
-	curl_multi_cleanup(http->multi);
+	curl.multi_cleanup(http->multi);
 	uv_close((uv_handle_t *)&http->timer, on_timer_closed);
 }

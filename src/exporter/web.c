@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "base/library.h"
 #include "base/mem.h"
 
 #define CONNECTIONS_MAX 64u
@@ -19,6 +20,38 @@
 
 /* Old answers that slow readers still have: each may be large. */
 #define BODIES_MAX 8
+
+/* libmicrohttpd, loaded when somebody is to be served: it brings GnuTLS along. */
+#define FUNCTIONS(DO) \
+	DO(start_daemon) \
+	DO(get_daemon_info) \
+	DO(get_timeout) \
+	DO(run) \
+	DO(stop_daemon) \
+	DO(suspend_connection) \
+	DO(resume_connection) \
+	DO(create_response_from_buffer) \
+	DO(create_response_from_iovec) \
+	DO(add_response_header) \
+	DO(queue_response) \
+	DO(destroy_response) \
+	DO(get_reason_phrase_for)
+
+static struct {
+#define DECLARE(name) __typeof__(MHD_##name) *(name);
+	FUNCTIONS(DECLARE)
+} mhd;
+
+static void load_mhd(void)
+{
+	void *library;
+
+	if (mhd.start_daemon)
+		return;
+	library = library_load("libmicrohttpd.so.12");
+#define FIND(name) library_find(library, "MHD_" #name, &mhd.name);
+	FUNCTIONS(FIND)
+}
 
 struct web {
 	struct MHD_Daemon *daemon;
@@ -54,7 +87,7 @@ static void on_timer(uv_timer_t *timer);
 
 static unsigned int count_connections(const struct web *web)
 {
-	return MHD_get_daemon_info(web->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+	return mhd.get_daemon_info(web->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
 }
 
 /*
@@ -66,10 +99,10 @@ static void run(struct web *web)
 	unsigned int before = count_connections(web);
 	MHD_UNSIGNED_LONG_LONG timeout;
 
-	MHD_run(web->daemon);
+	mhd.run(web->daemon);
 	if (count_connections(web) < before)
 		uv_timer_start(&web->timer, on_timer, 0, 0);
-	else if (MHD_get_timeout(web->daemon, &timeout) == MHD_YES)
+	else if (mhd.get_timeout(web->daemon, &timeout) == MHD_YES)
 		uv_timer_start(&web->timer, on_timer, timeout, 0);
 	else
 		uv_timer_stop(&web->timer);
@@ -104,12 +137,12 @@ static void on_clearing(uv_idle_t *idle)
 
 static void put_headers(struct MHD_Response *response, const char *content_type, const char *policy)
 {
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	MHD_add_response_header(response, "Content-Security-Policy", policy);
-	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-	MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+	mhd.add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+	mhd.add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	mhd.add_response_header(response, "Content-Security-Policy", policy);
+	mhd.add_response_header(response, "X-Content-Type-Options", "nosniff");
+	mhd.add_response_header(response, "Referrer-Policy", "no-referrer");
+	mhd.add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
 }
 
 /* What a response in use needs; freed with the last one who reads it. */
@@ -140,7 +173,7 @@ static struct MHD_Response *make_response(struct held *held)
 		ARRAY_GROW(pieces, count, capacity);
 		pieces[count++] = (struct MHD_IoVec){block->bytes, block->length};
 	}
-	response = MHD_create_response_from_iovec(pieces, (unsigned int)count, on_unused, held);
+	response = mhd.create_response_from_iovec(pieces, (unsigned int)count, on_unused, held);
 	free(pieces);
 	return response;
 }
@@ -169,21 +202,21 @@ void web_body_free(struct web_body *body)
 {
 	if (!body || --body->references)
 		return;
-	MHD_destroy_response(body->response);
+	mhd.destroy_response(body->response);
 	free(body);
 }
 
 static struct web_body *words_of(unsigned int status)
 {
-	const char *words = MHD_get_reason_phrase_for(status);
+	const char *words = mhd.get_reason_phrase_for(status);
 	char *text = xasprintf("%u %s\n", status, words ? words : "");
 	struct web_body *body = xcalloc(1, sizeof(*body));
 
 	body->references = 1;
-	body->response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	body->response = mhd.create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
 	put_headers(body->response, "text/plain; charset=utf-8", "default-src 'none'");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(body->response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+		mhd.add_response_header(body->response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
 	return body;
 }
 
@@ -199,7 +232,7 @@ void web_answer(struct web_request *request, unsigned int status, struct web_bod
 		return;
 	request->suspended = false;
 	DL_DELETE(web->waiting, request);
-	MHD_resume_connection(request->connection);
+	mhd.resume_connection(request->connection);
 	/* Not from here: it may free the request. */
 	uv_timer_start(&web->timer, on_timer, 0, 0);
 }
@@ -208,7 +241,7 @@ void web_answer(struct web_request *request, unsigned int status, struct web_bod
 
 static enum MHD_Result queue(struct web_request *request)
 {
-	enum MHD_Result result = MHD_queue_response(request->connection, request->status, request->body->response);
+	enum MHD_Result result = mhd.queue_response(request->connection, request->status, request->body->response);
 
 	web_body_free(request->body);
 	request->body = NULL;
@@ -219,7 +252,7 @@ static void suspend(struct web_request *request)
 {
 	request->suspended = true;
 	DL_APPEND(request->web->waiting, request);
-	MHD_suspend_connection(request->connection);
+	mhd.suspend_connection(request->connection);
 }
 
 /* Called with the headers, and again at the end of the request; again, too, when one that waited has its answer. */
@@ -295,7 +328,7 @@ static int listen_at(const struct ip_port *at)
 
 static struct MHD_Daemon *start(struct web *web, int fd)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, web,
+	return mhd.start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, web,
 				MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 				MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX, MHD_OPTION_END);
@@ -303,7 +336,7 @@ static struct MHD_Daemon *start(struct web *web, int fd)
 
 static void open_handles(struct web *web, uv_loop_t *loop)
 {
-	int fd = MHD_get_daemon_info(web->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+	int fd = mhd.get_daemon_info(web->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 
 	uv_timer_init(loop, &web->timer);
 	uv_poll_init(loop, &web->poll, fd);
@@ -325,6 +358,7 @@ int web_open(uv_loop_t *loop, const struct ip_port *at, web_request_fn request, 
 	web = xcalloc(1, sizeof(*web));
 	web->request = request;
 	web->context = context;
+	load_mhd();
 	web->daemon = start(web, fd);
 	if (!web->daemon) {
 		close(fd);
@@ -350,9 +384,9 @@ void web_close(struct web *web)
 		return;
 	while (web->waiting)
 		web_answer(web->waiting, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
-	MHD_run(web->daemon);
+	mhd.run(web->daemon);
 	uv_poll_stop(&web->poll);
-	MHD_stop_daemon(web->daemon);
+	mhd.stop_daemon(web->daemon);
 	uv_close((uv_handle_t *)&web->poll, on_closed);
 	uv_close((uv_handle_t *)&web->timer, on_closed);
 	uv_close((uv_handle_t *)&web->clearing, on_closed);

@@ -14,6 +14,7 @@ from waiting import SCALE, scaled, wait_until
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 NUNCIO = os.path.abspath(os.environ.get("NUNCIO", REPOSITORY / "build" / "nuncio"))
+LOADED = pathlib.Path(NUNCIO).parent / "loaded.so"  # linked with the libraries that nuncio loads
 WRAPPER = shlex.split(os.environ.get("NUNCIO_WRAPPER", ""))
 
 # What a sanitizer or valgrind writes when it found something.

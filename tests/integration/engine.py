@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 
-from daemon import NUNCIO
+from daemon import LOADED, NUNCIO
 from lab import PREFIX, TOOLS, Hammer
 from waiting import scaled, wait_until
 
@@ -33,7 +33,9 @@ def obstacle():
 
 
 def _libraries(program):
-    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    """What it is linked with, and what nuncio loads besides."""
+    also = [LOADED] if program == NUNCIO else []
+    listing = subprocess.run(["ldd", program, *also], capture_output=True, text=True, check=True).stdout
     return re.findall(r"(/\S+) \(0x", listing)
 
 

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from daemon import NUNCIO, REPOSITORY, WRAPPER
+from daemon import LOADED, NUNCIO, REPOSITORY, WRAPPER
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def image(tmp_path_factory):
     """The archive, unpacked."""
     path = tmp_path_factory.mktemp("image")
     archive = path / "image.tar"
-    subprocess.run([REPOSITORY / "scripts/make-image", NUNCIO, "1.2.3", archive], check=True)
+    subprocess.run([REPOSITORY / "scripts/make-image", NUNCIO, LOADED, "1.2.3", archive], check=True)
     with tarfile.open(archive) as tar:
         tar.extractall(path)
     return path
