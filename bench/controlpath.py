@@ -121,12 +121,30 @@ class ByFile(OfNuncio):
         self.move("b1")
         self.run(f"file:{self.directory}")
 
+    def endpoints(self, backend):
+        return endpoints(self.place.backends[backend])
+
     def move(self, backend):
         new = self.place.path / "new"
-        new.write_text(json.dumps(endpoints(self.place.backends[backend])))
+        new.write_text(json.dumps(self.endpoints(backend)))
         began = time.monotonic()
         new.rename(self.directory / "moving.json")
         return began
+
+
+class ByScaling(ByFile):
+    """From one endpoint to two others and back: another number of slots takes another rule, and not only other elements."""
+
+    label = "nuncio, file, scaled"
+
+    def __init__(self, rig, size):
+        super().__init__(rig, size)
+        self.second_port = 20000 + rig.next_number()
+        rig.lab.backends[1].serve(port=self.second_port)
+
+    def endpoints(self, backend):
+        second = [{"id": "f", "host": self.place.backends[backend], "port": self.second_port}] if backend == "b2" else []
+        return super().endpoints(backend) + second
 
 
 class ByEtcd(OfNuncio):

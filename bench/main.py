@@ -28,8 +28,8 @@ QUICK = {"rounds": 2, "seconds": 1, "changes": 30, "tries": 1, "links": (100, 10
          "groups": ("local", "gateway"), "scenarios": ("1,000 changes", "a backend refuses for 12 s")}
 
 # Movers, and up to which size they can be measured in a time that one is willing to wait.
-MOVERS = ((controlpath.ByFile, 10000), (controlpath.ByEtcd, 10000), (controlpath.ByReload, 10000),
-          (controlpath.ByRuntimeApi, 10000), (controlpath.ByNft, 1000), (controlpath.ByNftlb, 1))
+MOVERS = ((controlpath.ByFile, 10000), (controlpath.ByScaling, 10000), (controlpath.ByEtcd, 10000),
+          (controlpath.ByReload, 10000), (controlpath.ByRuntimeApi, 10000), (controlpath.ByNft, 1000), (controlpath.ByNftlb, 1))
 
 
 def say(text):

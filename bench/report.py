@@ -148,7 +148,8 @@ def control_part(found, directory):
     text.append(table(["", "services", "p50 ms", "p99 ms", "told p50 ms", "told p99 ms", "own p50 ms", "own p99 ms", "failed",
                        "changes"], rows))
     text.append("*Told*: until the registry or the program that was told had answered; etcd writes to its disk before that. "
-                "*Own*: from the event's arrival in nuncio to the kernel's acknowledgement. What writes the file or renders the "
+                "*Own*: from the event's arrival in nuncio to the kernel's acknowledgement. *Scaled*: from one endpoint to two others and "
+                "back, where the others only replace one. What writes the file or renders the "
                 "template (confd, consul-template) and its quiet time come on top for HAProxy's reload.\n")
     series = {}
     for move in found["moves"]:
