@@ -2,6 +2,7 @@
 """What was found, for people: tables in Markdown, and plots beside them."""
 
 import statistics
+from itertools import cycle
 
 import matplotlib
 
@@ -72,7 +73,7 @@ def bars(directory, name, title, unit, values, spreads):
 
 def lines(directory, name, title, x_label, y_label, series, logarithmic=True):
     """series: {label: [(x, y)]}"""
-    colours = {True: iter((OURS, "#5fb894")), False: iter(("#c1440e", "#d98e04", "#4a5562", "#8b95a1"))}
+    colours = {True: cycle((OURS, "#5fb894", "#1f78b4")), False: cycle(("#c1440e", "#d98e04", "#4a5562", "#8b95a1"))}
     figure, axes = pyplot.subplots(**PLOT)
     for label, points in series.items():
         axes.plot(*zip(*points), marker="o", markersize=4, label=label, color=next(colours[label.startswith("nuncio")]))
