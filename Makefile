@@ -75,9 +75,12 @@ $(BUILD)/flags: force
 $(BUILD)/nuncio: $(OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# An empty library that is linked with what the program only loads when it needs it: for those who ask ldd what belongs to it.
-$(BUILD)/loaded.so: $(BUILD)/flags | need
-	$(CC) -shared -o $@ -Wl,--no-as-needed $(shell pkg-config --libs $(LOADED) 2>/dev/null)
+# A library that only refers to what the program loads when it needs it: for those who ask what it is linked with and
+# what it uses of that, as ldd and dpkg-shlibdeps do.
+LOADED_FUNCTIONS = $(shell sed -n 's/^\tDO(\([a-z_]*\)).*/curl_\1/p' src/discovery/http.c) \
+	$(shell sed -n 's/^\tDO(\([a-z_]*\)).*/MHD_\1/p' src/exporter/web.c)
+$(BUILD)/loaded.so: src/discovery/http.c src/exporter/web.c $(BUILD)/flags | need
+	$(CC) -shared -o $@ -Wl,--no-as-needed $(addprefix -u ,$(LOADED_FUNCTIONS)) $(shell pkg-config --libs $(LOADED))
 
 $(BUILD)/%.o: src/%.c $(BUILD)/flags | need
 	@mkdir -p $(@D)

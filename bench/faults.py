@@ -32,7 +32,8 @@ class Contender:
 
 class Nuncio(Contender):
     label = "nuncio"
-    options = {}
+    options = {}  # of its link
+    arguments = ()
 
     def start(self):
         self.change(self.place.backends)
@@ -40,7 +41,8 @@ class Nuncio(Contender):
 
     def launch(self):
         link = {"listen": f"{LISTEN[0]}:{LISTEN[1]}", "service": "s", **self.options}
-        self.daemon = self.rig.start_nuncio(self.place.namespace, {"registry": self.registry(), "links": [link]})
+        self.daemon = self.rig.start_nuncio(self.place.namespace, {"registry": self.registry(), "links": [link]},
+                                            arguments=self.arguments)
 
     def registry(self):
         return f"file:{self.place.path}/services.json"
@@ -64,6 +66,13 @@ class Nuncio(Contender):
 
     def stop(self):
         self.daemon.stop()
+
+
+class NuncioShared(Nuncio):
+    """Whose table anybody may take away, as before Linux 6.9."""
+
+    label = "nuncio, --share-table"
+    arguments = ("--share-table",)
 
 
 class NuncioEjecting(Nuncio):
@@ -201,7 +210,7 @@ SCENARIOS = {
     "30 changes, 0.2 s apart": (lambda contender: changes(contender, 30), (HAProxyReload,)),
     "killed with SIGKILL, started again after 1 s": (restart, (Nuncio, HAProxy)),
     "replaced by a new process": (replacement, (Nuncio, HAProxy)),
-    "nft flush ruleset, 20 times": (flushes, (Nuncio,)),
+    "nft flush ruleset, 20 times": (flushes, (Nuncio, NuncioShared)),
     "a backend refuses for 12 s": (crash, (Nuncio, NuncioChecked, NuncioEjecting, HAProxy)),
     "a backend is silent for 12 s": (black_hole, (Nuncio, NuncioChecked, NuncioEjecting, HAProxy)),
     "the registry is away for 12 s": (registry_outage, (Nuncio, NuncioOfEtcd)),

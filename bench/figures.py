@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The figures that the project set itself, beside what was found."""
 
+import faults
 from datapath import TRACKED
 from stats import column, paired_ratio
 
@@ -71,6 +72,6 @@ def figures(results):
         _control(asked, results["control"])
     for scenario in LOSSLESS:
         for row in results.get("faults", {}).get(scenario, []):
-            if row["who"] == "nuncio":
-                asked.most(f"failed connections: {scenario}", row["failed"], 0, digits=0)
+            if row["who"] in ("nuncio", faults.NuncioShared.label):
+                asked.most(f"failed connections: {scenario}{row['who'].removeprefix('nuncio')}", row["failed"], 0, digits=0)
     return asked.rows

@@ -299,12 +299,12 @@ class Rig:
         self.wait_until_through(path)
         return path
 
-    def start_nuncio(self, namespace, configuration, environment=None):
+    def start_nuncio(self, namespace, configuration, environment=None, arguments=()):
         file = self.lab.path / f"{namespace.role}.json"
         file.write_text(json.dumps(configuration))
         # A cold start of 20,000 links takes its time; "ready" is what is waited for.
         prefix = ["env", *(f"{key}={value}" for key, value in (environment or {}).items())]
-        daemon = self.lab.start("-c", file, namespace=namespace, registry=False, wait=False, prefix=prefix)
+        daemon = self.lab.start("-c", file, *arguments, namespace=namespace, registry=False, wait=False, prefix=prefix)
         daemon.wait_for_log(r"\bready\b", timeout=120)
         return daemon
 

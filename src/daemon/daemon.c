@@ -253,6 +253,7 @@ static void on_containers_changed(void *context)
 	struct daemon *daemon = context;
 
 	apply(daemon, daemon->config);
+	daemon->untidy = true;
 }
 
 /* Another engine is another agent; what the former one said goes with it. */
@@ -396,21 +397,33 @@ static bool find_due(const struct daemon *daemon, size_t *ret)
 	return false;
 }
 
+static bool tend_next(struct daemon *daemon)
+{
+	size_t at;
+
+	if (!find_due(daemon, &at))
+		return false;
+	flows_tend(daemon->ambassadors[at]);
+	daemon->tended = at;
+	return true;
+}
+
+static void tend_all(struct daemon *daemon)
+{
+	while (tend_next(daemon))
+		continue;
+}
+
 /*
  * Behind the updates of all ambassadors, and of one in a turn; else the update of a service that many have would come
- * to the last of them after the looks of all others. Once is one turn.
+ * to the last of them after the looks of all others.
  */
 static void tend_flows(struct daemon *daemon)
 {
-	bool due, looked = false;
 	size_t at;
 
-	while ((due = find_due(daemon, &at)) && (daemon->options->once || !looked)) {
-		flows_tend(daemon->ambassadors[at]);
-		daemon->tended = at;
-		looked = true;
-	}
-	if (due)
+	tend_next(daemon);
+	if (find_due(daemon, &at))
 		uv_idle_start(&daemon->awake, stay_awake);
 	else
 		uv_idle_stop(&daemon->awake);
@@ -562,6 +575,7 @@ enum exit_code daemon_run(struct config *config, const struct daemon_options *op
 		log_error("%s", err.text);
 	else
 		uv_run(&daemon.loop, UV_RUN_DEFAULT);
+	tend_all(&daemon); /* once is one turn, and after the end nobody knows what was due */
 	if (options->cleanup_on_exit && !options->dry_run)
 		clean_up_rules(&daemon);
 	close_everything(&daemon);

@@ -339,27 +339,31 @@ static void on_again(uv_timer_t *timer)
 	(void)timer;
 }
 
-/* What is due is looked at with what was looked at before, and is then what is looked at again. */
+/*
+ * What is due is looked at now, and then again. What waits to be looked at again goes on waiting, if it is too early: a packet
+ * may still be on its way.
+ */
 static bool look_at_all(struct ambassador *ambassador)
 {
-	struct sweep sweep = {.ambassador = ambassador, .looks = ambassador->flows_again, .now = uv_hrtime()};
+	struct sweep sweep = {.ambassador = ambassador, .now = uv_hrtime()};
 	struct error err;
 	int code;
 
+	if (!uv_is_active((uv_handle_t *)ambassador->look_again)) {
+		sweep.looks = ambassador->flows_again;
+		ambassador->flows_again = (struct flow_looks){0};
+	}
 	merge_looks(&sweep.looks, &ambassador->flows_due);
 	code = look(&sweep, &err);
 	note_outcome(ambassador, &sweep, code < 0 ? err.text : NULL);
 	flows_clear(&sweep.flows);
-	if (code < 0) {
-		ambassador->flows_again = sweep.looks;
-		clear_looks(&ambassador->flows_due);
-	} else {
-		clear_looks(&sweep.looks);
-		ambassador->flows_again = ambassador->flows_due;
-		ambassador->flows_due = (struct flow_looks){0};
-	}
-	if (has_looks(&ambassador->flows_again) || ambassador->resetter.n_challenged)
+	merge_looks(&ambassador->flows_again, code < 0 ? &sweep.looks : &ambassador->flows_due);
+	clear_looks(&sweep.looks);
+	clear_looks(&ambassador->flows_due);
+	if (has_looks(&ambassador->flows_again) || ambassador->resetter.n_challenged) {
+		uv_update_time(ambassador->look_again->loop); /* the turn may have been a long one */
 		uv_timer_start(ambassador->look_again, on_again, code < 0 ? FAILED_MS : AGAIN_MS, 0);
+	}
 	return code == 0;
 }
 
