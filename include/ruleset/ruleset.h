@@ -101,8 +101,9 @@ enum rule_form {
 	RULE_DISPATCH, /* listen address -> chain of the link */
 	RULE_LINKED,   /* connections of ours go to chain linkedN */
 	RULE_TIMEOUT,  /* ct timeout policy: retryN, or that of a link */
-	RULE_POLICY,   /* what only this link has */
+	RULE_POLICY,   /* listen address -> what only this link has, and the count at its endpoints */
 	RULE_COUNT,    /* count at the endpoint */
+	RULE_TO_COUNT, /* on to the chain that does */
 	RULE_LOOPBACK, /* a source address that leaves no host is masqueraded, whatever the link says */
 	RULE_NEVER,    /* leave the source address as the link says */
 	RULE_AUTO,     /* leave the source address where the reply comes back anyway */
@@ -167,8 +168,8 @@ struct rule {
 	uint8_t form;	 /* enum rule_form */
 	uint8_t family;	 /* 0 where the form is the same for both */
 	uint8_t balance; /* enum balance; RULE_BALANCE only */
-	uint16_t shard;	 /* RULE_BALANCE, RULE_ELSEWHERE, RULE_COUNT; the map's number: RULE_STICK_*, RULE_REMEMBER,
-			    RULE_FORGET */
+	uint16_t shard;	 /* RULE_BALANCE, RULE_ELSEWHERE; the number of the map or set: RULE_STICK_*, RULE_REMEMBER,
+			    RULE_FORGET, RULE_COUNT, RULE_TO_COUNT */
 	uint32_t modulus, offset; /* RULE_BALANCE, RULE_ELSEWHERE */
 	uint32_t seconds;	  /* RULE_REMEMBER: for how long */
 	const char *timeout;	  /* RULE_TIMEOUT: the object's name */
@@ -189,12 +190,18 @@ struct hook {
 #define CHAIN_RULES_MAX 7
 #define CHAIN_NAME_PREFIX "link-"
 #define POLICY_NAME_PREFIX "policy-"
-#define COUNT_NAME_PREFIX "count" /* then the family's digit and the number of the set */
+
+/* The chain that counts with a set of SET_ENDPOINTS: "countN-NUMBER". */
+#define COUNT_NAME_TEXT 16
+const char *count_name(uint8_t family, uint16_t number, char buffer[COUNT_NAME_TEXT]);
+/* The reverse; false for another name. */
+bool count_from_name(const char *name, uint8_t *ret_family, uint16_t *ret_number);
 
 struct chain {
 	const char *name;
 	bool hooked;
 	struct hook hook;
+	bool shared; /* by links: it may be there already, with rules, of a round whose first link was refused */
 	uint32_t group;
 	uint32_t n_rules;
 	struct rule rules[CHAIN_RULES_MAX];

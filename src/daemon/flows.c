@@ -340,8 +340,8 @@ static void on_again(uv_timer_t *timer)
 }
 
 /*
- * What is due is looked at now, and then again. What waits to be looked at again goes on waiting, if it is too early: a packet
- * may still be on its way.
+ * What is due is looked at now, and then again. What waits to be looked at again goes on waiting, if it is too early: a
+ * packet may still be on its way.
  */
 static bool look_at_all(struct ambassador *ambassador)
 {

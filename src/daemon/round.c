@@ -15,7 +15,7 @@
 
 /*
  * Changes in one transaction, groups kept whole; bounds its size and the kernel's time in it. Not too small either:
- * whenever a rule or a listen address is new, the kernel checks the whole table, which takes it about 2 us a link.
+ * whenever a rule or a listen address is new, the kernel checks the whole table, which takes it 1.4 us a link.
  */
 #define CHANGES_PER_TRANSACTION 65536
 

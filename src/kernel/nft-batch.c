@@ -493,6 +493,8 @@ static void add_rules(struct batch *batch, const struct change *change)
 		remove_rules(batch, chain, change);
 		return;
 	}
+	if (chain->shared)
+		remove_rules(batch, chain, change);
 	for (uint32_t i = 0; i < chain->n_rules; i++)
 		add_rule(batch, chain, &chain->rules[i], change);
 }

@@ -273,6 +273,13 @@ static void build_count(const struct builder *b, uint16_t shard)
 	add_lookup(b, SET_ENDPOINTS, shard);
 }
 
+static void build_to_count(const struct builder *b, const struct rule *rule)
+{
+	char chain[COUNT_NAME_TEXT];
+
+	add_verdict(b, NFT_GOTO, count_name(rule->family, rule->shard, chain));
+}
+
 static void build_loopback(const struct builder *b)
 {
 	match_source_loopback(b);
@@ -664,6 +671,9 @@ void nft_rule_expressions(const struct rule *rule, uint32_t anonymous_id, struct
 	case RULE_COUNT:
 		build_count(&b, rule->shard);
 		break;
+	case RULE_TO_COUNT:
+		build_to_count(&b, rule);
+		break;
 	case RULE_LOOPBACK:
 		build_loopback(&b);
 		break;
@@ -851,7 +861,7 @@ static bool has_parameters(enum rule_form form)
 {
 	return form == RULE_BALANCE || form == RULE_ELSEWHERE || form == RULE_STICK_TCP || form == RULE_STICK_UDP ||
 	       form == RULE_REMEMBER || form == RULE_FORGET || form == RULE_TIMEOUT || form == RULE_REPORT_UNANSWERED ||
-	       form == RULE_NOTE_ATTEMPT || form == RULE_COUNT;
+	       form == RULE_NOTE_ATTEMPT || form == RULE_COUNT || form == RULE_TO_COUNT;
 }
 
 struct nft_recogniser *nft_recogniser_new(void)
@@ -901,6 +911,11 @@ static int read_parameters(struct nftnl_expr *expr, void *context)
 		rule->seconds = rule->ms / 1000;
 	} else if (strcmp(name, "log") == 0) {
 		rule->link = nftnl_expr_get_str(expr, NFTNL_EXPR_LOG_PREFIX);
+	} else if (strcmp(name, "immediate") == 0) {
+		const char *chain = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
+
+		if (chain)
+			count_from_name(chain, &rule->family, &rule->shard);
 	} else if (strcmp(name, "objref") == 0) {
 		rule->timeout = nftnl_expr_get_str(expr, NFTNL_EXPR_OBJREF_IMM_NAME);
 	}

@@ -148,12 +148,14 @@ void compile_base(bool eject, struct ruleset *out)
 
 static const char *count_chain_name(uint8_t family, uint16_t number, struct ruleset *out)
 {
-	return arena_printf(&out->strings, COUNT_NAME_PREFIX "%c-%u", family == AF_INET6 ? '6' : '4', number);
+	char name[COUNT_NAME_TEXT];
+
+	return arena_strdup(&out->strings, count_name(family, number, name));
 }
 
-static void add_count_rule(struct chain *chain, uint8_t family, uint16_t number)
+static void add_numbered_rule(struct chain *chain, enum rule_form form, uint8_t family, uint16_t number)
 {
-	add_rule(chain, RULE_COUNT, family);
+	add_rule(chain, form, family);
 	chain->rules[chain->n_rules - 1].shard = number;
 }
 
@@ -169,8 +171,11 @@ uint16_t counters_of(uint16_t shard)
 
 void compile_counters(uint8_t family, uint16_t number, struct ruleset *out)
 {
+	struct chain *chain = add_chain(out, count_chain_name(family, number, out));
+
 	*ruleset_add_set(out) = (struct set_id){SET_ENDPOINTS, family, number};
-	add_count_rule(add_chain(out, count_chain_name(family, number, out)), family, number);
+	chain->shared = true;
+	add_numbered_rule(chain, RULE_COUNT, family, number);
 }
 
 void compile_namespace(const struct footprint *footprint, struct ruleset *out)
@@ -331,7 +336,7 @@ static const char *compile_own_policy(const struct link_plan *plan, uint32_t gro
 	}
 	if (reports)
 		compile_reports(plan, chain);
-	add_count_rule(chain, family, counters_of(plan->shard));
+	add_numbered_rule(chain, RULE_TO_COUNT, family, counters_of(plan->shard));
 	return chain->name;
 }
 

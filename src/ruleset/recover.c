@@ -294,12 +294,14 @@ static bool is_empty(const struct recovery *recovery, const struct elem *const *
 	       find_rule(recovery, elems, count, SET_SERVICES, RULE_DROP);
 }
 
-/* Where a link without slots was is known from the rule that counts at its endpoints, though not exactly. */
+/* Where a link without slots was is known from where its endpoints are counted, though not exactly. */
 static uint16_t recover_shard(const struct recovery *recovery, const struct elem *const *elems, size_t count,
 			      const struct elem *const *slots, size_t n_slots)
 {
 	const struct rule *rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_COUNT);
 
+	if (!rule)
+		rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_TO_COUNT);
 	if (n_slots)
 		return slots[0]->set.shard;
 	return rule ? (uint16_t)(rule->shard * SHARDS_PER_COUNTERS) : SHARD_UNKNOWN;

@@ -126,6 +126,23 @@ bool set_from_name(const char *name, struct set_id *ret)
 	return false;
 }
 
+const char *count_name(uint8_t family, uint16_t number, char buffer[COUNT_NAME_TEXT])
+{
+	snprintf(buffer, COUNT_NAME_TEXT, "count%c-%u", family_digit(family), number);
+	return buffer;
+}
+
+bool count_from_name(const char *name, uint8_t *ret_family, uint16_t *ret_number)
+{
+	struct set_id set;
+
+	if (!text_begins(name, "count") || !parse_set_suffix(name + strlen("count"), SET_ENDPOINTS, &set))
+		return false;
+	*ret_family = set.family;
+	*ret_number = set.shard;
+	return true;
+}
+
 size_t set_key_size(struct set_id set)
 {
 	const struct set_shape *shape = &shapes[set.type];
@@ -238,7 +255,7 @@ static void print_draw(const struct rule *rule, char *buffer, size_t size)
 const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 {
 	const char *keyword = placeholder('f', rule->family);
-	char digit = family_digit(rule->family), draw[80];
+	char digit = family_digit(rule->family), draw[80], count[COUNT_NAME_TEXT];
 
 	print_draw(rule, draw, sizeof(draw));
 	if (rule->form == RULE_BALANCE)
@@ -280,6 +297,8 @@ const char *rule_text(const struct rule *rule, char buffer[RULE_TEXT])
 			 "meta l4proto { tcp, udp } ct protocol . ct original %s daddr . ct original proto-dst"
 			 " . %s daddr . th dport @endpoints%c-%u",
 			 keyword, keyword, digit, rule->shard);
+	else if (rule->form == RULE_TO_COUNT)
+		snprintf(buffer, RULE_TEXT, "goto %s", count_name(rule->family, rule->shard, count));
 	else if (rule->form == RULE_TIMEOUT)
 		snprintf(buffer, RULE_TEXT, "meta l4proto tcp ct timeout set \"%s\"", rule->timeout);
 	else
@@ -445,6 +464,10 @@ const char *elem_text(const struct elem *elem, char buffer[ELEM_TEXT])
 	if (elem->set.type == SET_SLOTS)
 		print_ip_port(data, sizeof(data), field_get_ip_port(elem->data, &offset, elem->set.family));
 	snprintf(buffer, ELEM_TEXT, "%s { %s%s%s%s }", set_name(elem->set, name), key,
-		 *data || elem->chain ? " : " : "", elem->chain ? "goto " : "", elem->chain ? elem->chain : data);
+		 *data || elem->chain ? " : " : "",
+		 !elem->chain			  ? ""
+		 : elem->set.type == SET_POLICIES ? "jump "
+						  : "goto ",
+		 elem->chain ? elem->chain : data);
 	return buffer;
 }

@@ -171,6 +171,24 @@ static void the_table_has_flags_and_a_comment(void **state)
 	batch_clear(&batch);
 }
 
+/* Else its connections would be counted twice. */
+static void rules_of_a_shared_chain_replace_those_that_are_there(void **state)
+{
+	const struct chain chain = {.name = "count4-0",
+				    .shared = true,
+				    .n_rules = 1,
+				    .rules = {{.form = RULE_TO_COUNT, .family = AF_INET}}};
+	const struct change change = adding(CHANGE_RULES, &chain);
+	struct batch batch = batch_of(&change, 1, true);
+
+	(void)state;
+	assert_int_equal(batch.n_messages, 2);
+	assert_int_equal(type_of(message(&batch, 0)), NFT_MSG_DELRULE);
+	assert_string_equal(mnl_attr_get_str(attr_of(message(&batch, 0), NFTA_RULE_CHAIN)), "count4-0");
+	assert_int_equal(type_of(message(&batch, 1)), NFT_MSG_NEWRULE);
+	batch_clear(&batch);
+}
+
 static void every_kind_has_its_messages(void **state)
 {
 	const struct timeout timeout = {"retry6", AF_INET6, 1};
@@ -201,10 +219,6 @@ static void every_kind_has_its_messages(void **state)
 
 /* Sets */
 
-/*
- * What nft 1.0.6 (--debug=mnl, little endian) writes as user data of
- * map slots4-0 { typeof meta l4proto . ip daddr . th dport . numgen inc mod 2 : ip daddr . th dport; }
- */
 /* Each one with its elements behind it would make all later transactions slow, see batch_add_changes(). */
 static void new_chains_come_first_and_new_elements_last(void **state)
 {
@@ -234,6 +248,10 @@ static void new_chains_come_first_and_new_elements_last(void **state)
 	batch_clear(&batch);
 }
 
+/*
+ * What nft 1.0.6 (--debug=mnl, little endian) writes as user data of
+ * map slots4-0 { typeof meta l4proto . ip daddr . th dport . numgen inc mod 2 : ip daddr . th dport; }
+ */
 static const uint8_t slots4_udata[] = {
 	0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x01, 0x04, 0x00, 0x00, 0x00, 0x00, 0x03, 0x60, 0x00, 0x04, 0x0d,
 	0x00, 0x00, 0x00, 0x01, 0x58, 0x00, 0x0e, 0x00, 0x04, 0x09, 0x00, 0x00, 0x00, 0x01, 0x06, 0x00, 0x04,
@@ -429,6 +447,9 @@ static void every_rule_is_recognised(void **state)
 		{.form = RULE_TRYING, .family = AF_INET6},
 		{.form = RULE_REMEMBER, .family = AF_INET, .shard = 9, .seconds = 60},
 		{.form = RULE_REMEMBER, .family = AF_INET6, .shard = 9, .seconds = 86400},
+		{.form = RULE_COUNT, .family = AF_INET6, .shard = 3},
+		{.form = RULE_TO_COUNT, .family = AF_INET, .shard = 0},
+		{.form = RULE_TO_COUNT, .family = AF_INET6, .shard = 65535},
 		{.form = RULE_TIMEOUT, .timeout = "retry4-web-30s"},
 		{.form = RULE_REPORT_UNANSWERED, .family = AF_INET, .link = "web"},
 		{.form = RULE_REPORT_UNANSWERED, .family = AF_INET6, .link = "mail.example_1-2"},
@@ -556,7 +577,6 @@ static void elements_are_found_in_several_messages(void **state)
 	free(changes);
 }
 
-/* One message for each set, group and direction; a rule's anonymous set is the rule's. */
 /* On a kernel that lets sets grow, one message before it makes a small one. */
 static void dynamic_sets_end_with_their_bound(void **state)
 {
@@ -577,6 +597,7 @@ static void dynamic_sets_end_with_their_bound(void **state)
 	batch_clear(&batch);
 }
 
+/* One message for each set, group and direction; a rule's anonymous set is the rule's. */
 static void messages_lead_to_their_changes(void **state)
 {
 	const struct elem link = {.set = {SET_LINKS, AF_INET, 0}}, never = {.set = {SET_NEVER, AF_INET, 0}};
@@ -615,6 +636,7 @@ int main(void)
 		cmocka_unit_test(padding_does_not_tell_what_our_memory_held),
 		cmocka_unit_test(the_table_has_flags_and_a_comment),
 		cmocka_unit_test(every_kind_has_its_messages),
+		cmocka_unit_test(rules_of_a_shared_chain_replace_those_that_are_there),
 		cmocka_unit_test(new_chains_come_first_and_new_elements_last),
 		cmocka_unit_test(slot_maps_are_as_nft_would_make_them),
 		cmocka_unit_test(sets_have_the_types_of_nft),

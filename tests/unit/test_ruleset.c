@@ -195,7 +195,7 @@ static void a_link_has_a_rule_and_elements(void **state)
 		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 3 offset 0 map @slots4-21",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n"
+		   "policies4 { tcp . 127.0.0.1 . 9000 : jump count4-2 }\n"
 		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 } # web/b1\n"
 		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.1 . 80 } # web/b1\n"
 		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 2 : 10.0.0.2 . 8080 } # web/b2\n"
@@ -205,7 +205,7 @@ static void a_link_has_a_rule_and_elements(void **state)
 		   "dnat ip6 to meta l4proto . ip6 daddr . th dport . numgen inc mod 1 offset 0 map @slots6-21",
 		   "services6 { udp . fd00:aa::1 . 53 : goto link-dns } # dns\n"
 		   "links6 { udp . fd00:aa::1 . 53 }\n"
-		   "policies6 { udp . fd00:aa::1 . 53 : goto count6-2 }\n"
+		   "policies6 { udp . fd00:aa::1 . 53 : jump count6-2 }\n"
 		   "slots6-21 { udp . fd00:aa::1 . 53 . 0 : fd00::1 . 5353 } # dns/b1\n"
 		   "endpoints6-2 { udp . fd00:aa::1 . 53 . fd00::1 . 5353 } # dns/b1\n");
 }
@@ -226,7 +226,7 @@ static void an_empty_link_rejects(void **state)
 	check_link(conf, "", "meta l4proto tcp reject with tcp reset",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n");
+		   "policies4 { tcp . 127.0.0.1 . 9000 : jump count4-2 }\n");
 }
 
 static void an_empty_link_that_holds_drops(void **state)
@@ -252,7 +252,7 @@ static void a_draining_endpoint_is_counted_but_has_no_slot(void **state)
 		   "dnat ip to meta l4proto . ip daddr . th dport . numgen inc mod 1 offset 0 map @slots4-21",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n"
+		   "policies4 { tcp . 127.0.0.1 . 9000 : jump count4-2 }\n"
 		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.2 . 80 } # web/b\n"
 		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/a\n"
 		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 } # web/b\n"
@@ -269,14 +269,14 @@ static void the_policy_is_in_the_rule_and_in_sets(void **state)
 	check_link(conf, "", reject,
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\nalways4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n");
+		   "policies4 { tcp . 127.0.0.1 . 9000 : jump count4-2 }\n");
 	conf.masquerade = MASQUERADE_NEVER;
 	conf.balance = BALANCE_RANDOM;
 	check_link(conf, "a=10.0.0.1:80",
 		   "dnat ip to meta l4proto . ip daddr . th dport . numgen random mod 1 offset 0 map @slots4-21",
 		   "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 		   "links4 { tcp . 127.0.0.1 . 9000 }\nnever4 { tcp . 127.0.0.1 . 9000 }\n"
-		   "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-2 }\n"
+		   "policies4 { tcp . 127.0.0.1 . 9000 : jump count4-2 }\n"
 		   "slots4-21 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.1 . 80 } # web/a\n"
 		   "endpoints4-2 { tcp . 127.0.0.1 . 9000 . 10.0.0.1 . 80 } # web/a\n");
 }
@@ -297,7 +297,7 @@ static void slots_are_numbered_from_their_base(void **state)
 	assert_string_equal(list_elems(&out, list, sizeof(list)),
 			    "services4 { tcp . 127.0.0.1 . 9000 : goto link-web } # web\n"
 			    "links4 { tcp . 127.0.0.1 . 9000 }\n"
-			    "policies4 { tcp . 127.0.0.1 . 9000 : goto count4-0 }\n"
+			    "policies4 { tcp . 127.0.0.1 . 9000 : jump count4-0 }\n"
 			    "slots4-0 { tcp . 127.0.0.1 . 9000 . 0 : 10.0.0.2 . 80 } # web/b\n"
 			    "slots4-0 { tcp . 127.0.0.1 . 9000 . 1 : 10.0.0.2 . 80 } # web/b\n"
 			    "endpoints4-0 { tcp . 127.0.0.1 . 9000 . 10.0.0.2 . 80 } # web/b\n");
