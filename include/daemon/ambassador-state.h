@@ -104,7 +104,8 @@ struct ambassador {
 	bool footprint_dirty;
 	char *footprint_error; /* why it is not as recorded */
 	bool announced_ready;
-	struct flow_looks flows_due, flows_again;
+	/* Looks at conntrack: at once, when look_again ends, and at its end after that. */
+	struct flow_looks flows_due, flows_again, flows_later;
 	char *flows_error; /* why conntrack could not be looked at */
 	struct resetter resetter;
 	struct changelog_lines loss_lines; /* in this reconciliation, of links that lose endpoints or keep them */

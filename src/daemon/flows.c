@@ -341,26 +341,30 @@ static void on_again(uv_timer_t *timer)
 
 /*
  * What is due is looked at now, and then again. What waits to be looked at again goes on waiting, if it is too early: a
- * packet may still be on its way.
+ * packet may still be on its way. What is looked at meanwhile waits for the timer's next time, so that neither a packet
+ * is missed nor the timer put off for as long as something is due.
  */
 static bool look_at_all(struct ambassador *ambassador)
 {
+	bool early = uv_is_active((uv_handle_t *)ambassador->look_again);
+	struct flow_looks *again = early ? &ambassador->flows_later : &ambassador->flows_again;
 	struct sweep sweep = {.ambassador = ambassador, .now = uv_hrtime()};
 	struct error err;
 	int code;
 
-	if (!uv_is_active((uv_handle_t *)ambassador->look_again)) {
+	if (!early) {
 		sweep.looks = ambassador->flows_again;
-		ambassador->flows_again = (struct flow_looks){0};
+		ambassador->flows_again = ambassador->flows_later;
+		ambassador->flows_later = (struct flow_looks){0};
 	}
 	merge_looks(&sweep.looks, &ambassador->flows_due);
 	code = look(&sweep, &err);
 	note_outcome(ambassador, &sweep, code < 0 ? err.text : NULL);
 	flows_clear(&sweep.flows);
-	merge_looks(&ambassador->flows_again, code < 0 ? &sweep.looks : &ambassador->flows_due);
+	merge_looks(again, code < 0 ? &sweep.looks : &ambassador->flows_due);
 	clear_looks(&sweep.looks);
 	clear_looks(&ambassador->flows_due);
-	if (has_looks(&ambassador->flows_again) || ambassador->resetter.n_challenged) {
+	if (!early && (has_looks(again) || ambassador->resetter.n_challenged)) {
 		uv_update_time(ambassador->look_again->loop); /* the turn may have been a long one */
 		uv_timer_start(ambassador->look_again, on_again, code < 0 ? FAILED_MS : AGAIN_MS, 0);
 	}
@@ -401,7 +405,8 @@ bool flows_are_due(const struct ambassador *ambassador)
 		return false;
 	if (uv_is_active((uv_handle_t *)ambassador->look_again))
 		return urgent;
-	return has_looks(due) || has_looks(&ambassador->flows_again) || ambassador->resetter.n_challenged;
+	return has_looks(due) || has_looks(&ambassador->flows_again) || has_looks(&ambassador->flows_later) ||
+	       ambassador->resetter.n_challenged;
 }
 
 void flows_tend(struct ambassador *ambassador)
@@ -415,4 +420,5 @@ void flows_forget(struct ambassador *ambassador)
 	uv_timer_stop(ambassador->drain);
 	clear_looks(&ambassador->flows_due);
 	clear_looks(&ambassador->flows_again);
+	clear_looks(&ambassador->flows_later);
 }
