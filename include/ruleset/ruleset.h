@@ -75,6 +75,8 @@ bool set_is_dynamic(struct set_id set);
 bool set_has_listens(struct set_id set);
 /* Does it lead to chains? */
 bool set_has_verdicts(struct set_id set);
+/* And do the rules go on behind these, so that it is a jump and not a goto? */
+bool set_jumps(struct set_id set);
 
 /* Bytes of a set's keys and data, each field padded to 4 as the kernel's registers are. */
 size_t set_key_size(struct set_id set);

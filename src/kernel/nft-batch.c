@@ -422,7 +422,7 @@ static void put_elem(struct nlmsghdr *header, const struct elem *elem, bool add,
 	nftnl_set_elem_set(object, NFTNL_SET_ELEM_KEY, elem->key, (uint32_t)set_key_size(elem->set));
 	if (elem->chain) {
 		nftnl_set_elem_set_u32(object, NFTNL_SET_ELEM_VERDICT,
-				       (uint32_t)(elem->set.type == SET_POLICIES ? NFT_JUMP : NFT_GOTO));
+				       (uint32_t)(set_jumps(elem->set) ? NFT_JUMP : NFT_GOTO));
 		nftnl_set_elem_set_str(object, NFTNL_SET_ELEM_CHAIN, elem->chain);
 	} else if (set_data_size(elem->set)) {
 		nftnl_set_elem_set(object, NFTNL_SET_ELEM_DATA, elem->data, (uint32_t)set_data_size(elem->set));

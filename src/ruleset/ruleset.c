@@ -75,6 +75,11 @@ bool set_has_verdicts(struct set_id set)
 	return set.type == SET_SERVICES || set.type == SET_POLICIES;
 }
 
+bool set_jumps(struct set_id set)
+{
+	return set.type == SET_POLICIES;
+}
+
 bool set_has_listens(struct set_id set)
 {
 	return shapes[set.type].keyed_by_listen;
@@ -458,16 +463,17 @@ static void print_key(const struct elem *elem, char *buffer, size_t size)
 const char *elem_text(const struct elem *elem, char buffer[ELEM_TEXT])
 {
 	char name[SET_NAME_TEXT], key[160], data[IP_PORT_TEXT] = "";
+	const char *lead = "";
 	size_t offset = 0;
 
 	print_key(elem, key, sizeof(key));
-	if (elem->set.type == SET_SLOTS)
+	if (elem->chain) {
+		lead = set_jumps(elem->set) ? " : jump " : " : goto ";
+	} else if (elem->set.type == SET_SLOTS) {
+		lead = " : ";
 		print_ip_port(data, sizeof(data), field_get_ip_port(elem->data, &offset, elem->set.family));
-	snprintf(buffer, ELEM_TEXT, "%s { %s%s%s%s }", set_name(elem->set, name), key,
-		 *data || elem->chain ? " : " : "",
-		 !elem->chain			  ? ""
-		 : elem->set.type == SET_POLICIES ? "jump "
-						  : "goto ",
+	}
+	snprintf(buffer, ELEM_TEXT, "%s { %s%s%s }", set_name(elem->set, name), key, lead,
 		 elem->chain ? elem->chain : data);
 	return buffer;
 }
