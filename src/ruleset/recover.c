@@ -298,12 +298,13 @@ static bool is_empty(const struct recovery *recovery, const struct elem *const *
 static uint16_t recover_shard(const struct recovery *recovery, const struct elem *const *elems, size_t count,
 			      const struct elem *const *slots, size_t n_slots)
 {
-	const struct rule *rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_COUNT);
+	const struct rule *rule;
 
-	if (!rule)
-		rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_TO_COUNT);
 	if (n_slots)
 		return slots[0]->set.shard;
+	rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_COUNT);
+	if (!rule)
+		rule = find_rule(recovery, elems, count, SET_POLICIES, RULE_TO_COUNT);
 	return rule ? (uint16_t)(rule->shard * SHARDS_PER_COUNTERS) : SHARD_UNKNOWN;
 }
 
