@@ -243,6 +243,7 @@ static void apply(struct daemon *daemon, const struct config *config)
 	daemon->ambassadors = next;
 	daemon->n_ambassadors = count;
 	daemon->edition++;
+	daemon->untidy = true;
 	retain_state(daemon, true);
 	if (daemon->agent)
 		agent_settle(daemon->agent);
@@ -253,7 +254,6 @@ static void on_containers_changed(void *context)
 	struct daemon *daemon = context;
 
 	apply(daemon, daemon->config);
-	daemon->untidy = true;
 }
 
 /* Another engine is another agent; what the former one said goes with it. */
@@ -291,7 +291,6 @@ static void reconfigure(struct daemon *daemon, struct config *config)
 		agent_close(former);
 	config_free(daemon->config);
 	daemon->config = config;
-	daemon->untidy = true;
 }
 
 static void on_hangup(uv_signal_t *handle, int signal)
