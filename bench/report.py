@@ -110,7 +110,7 @@ def data_group(group, found, directory):
         text.append(table(["", *(heading for _, heading, _, _ in columns), "spread", f"of {reference}"], rows))
         text.append(bars(directory, f"{group}-{name}", title, unit, values, spreads))
     text.append(f"Rounds: {len(base)}. Of the processor time that was wanted, {found['stolen'] * 100:.0f} % went to others on the "
-                    "hypervisor.\n")
+                "hypervisor.\n")
     for label, reason in found["skipped"].items():
         text.append(f"Not measured: {label}, {reason}.\n")
     return "\n".join(text)
