@@ -59,6 +59,13 @@ def _ip(lines, namespace=None):
     subprocess.run(["ip", *inside, "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
 
+def tcp_counter(pid, name):
+    """A counter of TCP ("ActiveOpens", "RetransSegs"; RFC 4022), of the network namespace of a process."""
+    lines = pathlib.Path(f"/proc/{pid}/net/snmp").read_text().splitlines()
+    keys, values = (line.split() for line in lines if line.startswith("Tcp:"))
+    return int(values[keys.index(name)])
+
+
 class Namespace:
     """One network namespace, and what is done inside it."""
 
@@ -179,16 +186,10 @@ class Hammer:
         comm = pathlib.Path(f"/proc/{self.process.pid}/comm")
         wait_until(lambda: comm.read_text() == "hammer\n", what="hammer to start")
 
-    def attempts(self):
-        """Connections opened in this namespace so far."""
-        lines = pathlib.Path(f"/proc/{self.process.pid}/net/snmp").read_text().splitlines()
-        keys, values = (line.split() for line in lines if line.startswith("Tcp:"))
-        return int(values[keys.index("ActiveOpens")])
-
     def wait_for_more(self, count=500):
         """Returns after `count` more connections: whatever was done before has been under load."""
-        goal = self.attempts() + count
-        wait_until(lambda: self.attempts() >= goal, 20, f"{count} more connections")
+        goal = tcp_counter(self.process.pid, "ActiveOpens") + count
+        wait_until(lambda: tcp_counter(self.process.pid, "ActiveOpens") >= goal, 20, f"{count} more connections")
 
     def stop(self):
         """Ends it and returns its result."""
