@@ -153,7 +153,7 @@ unit: $(UNIT)
 
 integration: all tools | need-tests
 	NUNCIO=$(abspath $(BUILD)/nuncio) NUNCIO_TOOLS=$(abspath $(BUILD)/tools) \
-		$(PYTEST) -q -rs --tb=short -p no:cacheprovider $(TESTS) $(PYTEST_ARGS)
+		$(PYTEST) -q -rfEs --tb=short -p no:cacheprovider $(TESTS) $(PYTEST_ARGS)
 
 sanitize:
 	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g' NUNCIO_TIMEOUT_SCALE=3 check \
@@ -162,7 +162,7 @@ sanitize:
 # The package and its units in a machine of its own; the first time, debootstrap fills one from Debian's mirror.
 system: deb tools | need-tests
 	NUNCIO_DEB=$$(ls $(abspath $(BUILD))/deb/nuncio_*.deb) NUNCIO_TOOLS=$(abspath $(BUILD)/tools) \
-		$(PYTEST) -q -rs --tb=short -p no:cacheprovider tests/system $(PYTEST_ARGS)
+		$(PYTEST) -q -rfEs --tb=short -p no:cacheprovider tests/system $(PYTEST_ARGS)
 
 valgrind: export NUNCIO_WRAPPER = valgrind -q --error-exitcode=99 --leak-check=full \
 	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
@@ -224,7 +224,8 @@ deb:
 	echo $(VERSION) >$(DEB_SOURCE)/VERSION
 	printf 'nuncio (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' $(VERSION) $(VERSION) \
 		"$$(sed -n 's/^Maintainer: //p' debian/control)" "$$(date -R -r VERSION)" >$(DEB_SOURCE)/debian/changelog
-	cd $(DEB_SOURCE) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage -b -us -uc -j$$(nproc)
+	cd $(DEB_SOURCE) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS $(if $(findstring s,$(firstword -$(MAKEFLAGS))),DEB_BUILD_OPTIONS=terse) \
+		dpkg-buildpackage -b -us -uc -j$$(nproc)
 	rm -rf $(DEB_SOURCE)
 	! command -v lintian >/dev/null || lintian --fail-on error,warning $(BUILD)/deb/*.changes
 
