@@ -109,9 +109,9 @@ class Namespace:
 
     def sysctl(self, key, value=None):
         """Reads, or sets, for example "net/ipv4/ip_forward"."""
-        if value is None:
-            return self.run("cat", f"/proc/sys/{key}").strip()
-        return self.run("sh", "-c", f"echo {value} > /proc/sys/{key}")
+        file = pathlib.Path("/proc/sys", key)
+        with self.entered():
+            return file.read_text().strip() if value is None else file.write_text(str(value))
 
     def addresses(self, device="lo"):
         """The addresses of a device, as "10.96.0.10/32"."""
@@ -223,6 +223,8 @@ class Lab:
         namespace = Namespace(self, role, host)
         _ip([f"netns add {namespace}"])
         self.namespaces.append(namespace)
+        # With it, link-local addresses are of no use for a second or two: until then a gateway asks for no neighbour.
+        namespace.sysctl("net/ipv6/conf/default/accept_dad", 0)
         namespace.ip("link set lo up")
         return namespace
 
