@@ -40,8 +40,18 @@ int net_set_route_localnet(struct net *net, const struct net_interface *interfac
 /* All addresses of the namespace, of any interface; *ret is to be freed by the caller. */
 int net_read_addresses(struct net *net, struct ip_addr **ret, size_t *ret_count, struct error *err);
 
-/* A single address (/32, /128) on lo. Adding one that is there, or removing one that is not, is fine. */
+/*
+ * A single address (/32, /128) on lo. Adding returns 1, or 0 where it was there already; removing one that is not there
+ * is fine.
+ */
 int net_add_address(struct net *net, const struct ip_addr *addr, struct error *err);
 int net_remove_address(struct net *net, const struct ip_addr *addr, struct error *err);
+
+/*
+ * Returns when the namespace takes packets for addresses that were just added, or -ETIMEDOUT after half a second. The
+ * kernel acknowledges an address of IPv6 first, and makes its route (the one in the table "local") in a work queue:
+ * until then a connection from the address goes out, and its answers are dropped for want of a route.
+ */
+int net_await_addresses(struct net *net, const struct ip_addr *addresses, size_t count, struct error *err);
 
 #endif

@@ -148,11 +148,20 @@ int footprint_retire(struct net *net, const struct footprint *recorded, const st
 
 int footprint_establish(struct net *net, const struct footprint *footprint, struct error *err)
 {
+	struct ip_addr *added = xcalloc(footprint->n_addresses + 1, sizeof(*added));
 	struct outcome outcome = {.err = err};
 	struct error reason;
+	size_t n_added = 0;
 
 	set_interfaces(net, footprint, NULL, true, &outcome);
-	for (size_t i = 0; i < footprint->n_addresses; i++)
-		note(&outcome, net_add_address(net, &footprint->addresses[i], &reason), &reason);
+	for (size_t i = 0; i < footprint->n_addresses; i++) {
+		int code = net_add_address(net, &footprint->addresses[i], &reason);
+
+		note(&outcome, code, &reason);
+		if (code > 0)
+			added[n_added++] = footprint->addresses[i];
+	}
+	note(&outcome, net_await_addresses(net, added, n_added, &reason), &reason);
+	free(added);
 	return outcome.code;
 }

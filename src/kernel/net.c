@@ -11,12 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "kernel/netlink.h"
 
 /* lo is the first device of every network namespace. */
 #define LOOPBACK_INDEX 1
+
+/* How often, at most, it is looked again whether new addresses have their routes: for half a second or so. */
+#define NAPS_MAX 2500
 
 struct net {
 	struct mnl_socket *socket;
@@ -311,6 +315,47 @@ int net_add_address(struct net *net, const struct ip_addr *addr, struct error *e
 			    ip_addr_text(addr, text));
 	if (code < 0 && code != -EEXIST)
 		return fail(err, code, "cannot put %s on lo: %s", ip_addr_text(addr, text), strerror(-code));
+	return code == 0;
+}
+
+static int on_type(const struct nlmsghdr *header, void *context)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(header);
+
+	*(bool *)context = route->rtm_type == RTN_LOCAL;
+	return MNL_CB_STOP;
+}
+
+static bool is_routed_here(struct net *net, const struct ip_addr *addr)
+{
+	_Alignas(struct nlmsghdr) char buffer[256] = {0};
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+	struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
+	bool here = false;
+
+	header->nlmsg_type = RTM_GETROUTE;
+	header->nlmsg_flags = NLM_F_REQUEST;
+	route->rtm_family = addr->family;
+	route->rtm_dst_len = (uint8_t)(8 * ip_addr_size(addr));
+	route->rtm_flags = RTM_F_FIB_MATCH; /* otherwise the kernel looks through all addresses for the best source */
+	mnl_attr_put(header, RTA_DST, ip_addr_size(addr), addr->bytes);
+	return netlink_request(net->socket, header, on_type, &here) == 0 && here;
+}
+
+int net_await_addresses(struct net *net, const struct ip_addr *addresses, size_t count, struct error *err)
+{
+	static const struct timespec nap = {.tv_nsec = 100 * 1000};
+	char text[IP_ADDR_TEXT];
+	int naps = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		while (!is_routed_here(net, &addresses[i])) {
+			if (++naps > NAPS_MAX)
+				return fail(err, -ETIMEDOUT, "%s is on lo, but the kernel has made no route to it yet",
+					    ip_addr_text(&addresses[i], text));
+			nanosleep(&nap, NULL);
+		}
+	}
 	return 0;
 }
 

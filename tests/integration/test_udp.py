@@ -85,6 +85,17 @@ def test_the_last_endpoint_goes_and_one_comes_back(lab, link, target, family):
     wait_until(lambda: client.ask() == "b2", what="an answer from the new endpoint")
 
 
+def test_a_vip_is_of_use_from_the_start(lab):
+    """The kernel makes the route of an IPv6 address after it has said that the address is there."""
+    lab.serve()
+    lab.registry.write(without(lab, ["b2", "b3"], 6))
+    for _ in range(20):
+        daemon = lab.start("--link", "[fd00:aa::1]:53/udp=web")
+        assert Client(lab.app, ("fd00:aa::1", 53)).ask() == "b1"
+        daemon.stop()
+        assert lab.nuncio("cleanup").returncode == 0
+
+
 def test_good_flows_are_left_alone(lab):
     lab.serve()
     lab.registry.write({"web": lab.endpoints()})
