@@ -12,6 +12,7 @@ client. The names begin with "nt-PID-", and close() deletes everything; the root
 
 import contextlib
 import ctypes
+import ipaddress
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ from waiting import scaled, wait_until
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = pathlib.Path(os.environ.get("NUNCIO_TOOLS", REPOSITORY / "build" / "tools"))
 PREFIX = "nt-"
+RTF_LOCAL = 0x80000000  # linux/ipv6_route.h
 
 _serial = itertools.count(1)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -112,6 +114,18 @@ class Namespace:
         file = pathlib.Path("/proc/sys", key)
         with self.entered():
             return file.read_text().strip() if value is None else file.write_text(str(value))
+
+    def give(self, device, v4, v6):
+        """Addresses for a device, with prefix lengths; the device comes up."""
+        self.ip(f"addr add {v4} dev {device}", f"addr add {v6} dev {device} nodad", f"link set {device} up")
+        wait_until(lambda: self._takes_packets_for(v6), what=f"the kernel's route to {v6}")
+
+    def _takes_packets_for(self, address):
+        """The kernel says yes to an IPv6 address before it makes the route that lets packets for it in."""
+        wanted = ipaddress.ip_interface(address).packed.hex()
+        with self.entered():
+            routes = pathlib.Path("/proc/thread-self/net/ipv6_route").read_text().splitlines()
+        return any(line.startswith(wanted) and int(line.split()[8], 16) & RTF_LOCAL for line in routes)
 
     def addresses(self, device="lo"):
         """The addresses of a device, as "10.96.0.10/32"."""
@@ -240,29 +254,16 @@ class Lab:
             f"link add {role} type veth peer name eth0 netns {namespace}",
             f"link set {role} master br0 up",
         )
-        namespace.ip(
-            f"addr add {namespace.v4}/24 dev eth0",
-            f"addr add {namespace.v6}/64 dev eth0 nodad",
-            "link set eth0 up",
-        )
+        namespace.give("eth0", f"{namespace.v4}/24", f"{namespace.v6}/64")
         return namespace
 
     def behind(self, gateway, network=78):
         """A namespace whose default route goes through another one, which becomes a gateway."""
         client = self._namespace("client")
-        gateway.ip(
-            f"link add eth1 type veth peer name eth0 netns {client}",
-            f"addr add 10.{network}.0.1/24 dev eth1",
-            f"addr add fd00:{network}::1/64 dev eth1 nodad",
-            "link set eth1 up",
-        )
-        client.ip(
-            f"addr add 10.{network}.0.2/24 dev eth0",
-            f"addr add fd00:{network}::2/64 dev eth0 nodad",
-            "link set eth0 up",
-            f"route add default via 10.{network}.0.1",
-            f"route add default via fd00:{network}::1",
-        )
+        gateway.ip(f"link add eth1 type veth peer name eth0 netns {client}")
+        gateway.give("eth1", f"10.{network}.0.1/24", f"fd00:{network}::1/64")
+        client.give("eth0", f"10.{network}.0.2/24", f"fd00:{network}::2/64")
+        client.ip(f"route add default via 10.{network}.0.1", f"route add default via fd00:{network}::1")
         gateway.sysctl("net/ipv4/ip_forward", 1)
         gateway.sysctl("net/ipv6/conf/all/forwarding", 1)
         return client
