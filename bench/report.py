@@ -7,11 +7,13 @@ from itertools import cycle
 import matplotlib
 
 matplotlib.use("svg")
+matplotlib.rcParams["svg.hashsalt"] = "nuncio"  # the same figures make the same file
 import matplotlib.pyplot as pyplot  # noqa: E402
 from matplotlib.ticker import FuncFormatter  # noqa: E402
 
+import faults  # noqa: E402
 from controlpath import OTHERS  # noqa: E402
-from datapath import GROUPS, TRACKED  # noqa: E402
+from datapath import CLIENTS, GROUPS, TRACKED  # noqa: E402
 from figures import figures  # noqa: E402
 from stats import column, paired_ratio, summary  # noqa: E402
 
@@ -34,7 +36,7 @@ COLUMNS = {
     "download": ("Throughput from the server, one connection", "Gbit/s", [
         ("bits_per_second", "Gbit/s", 1e-9, 1), ("seconds_per_gigabyte", "CPU s / GB", 1, 2)]),
     "datagrams": ("Datagrams of 64 bytes, one flow", "datagrams/s", [
-        ("per_second", "arrive/s", 1, 0), ("lost", "lost", 100, 1)]),
+        ("per_second", "arrive/s", 1, 0), ("lost", "lost %", 100, 1)]),
 }
 
 
@@ -117,7 +119,10 @@ def data_group(group, found, directory):
 
 
 def data_part(found, directory):
-    return "## The data path\n\n" + "\n".join(data_group(group, found[group], directory) for group in found)
+    return ("## The data path\n\n"
+            f"*Requests*: {CLIENTS} connections of one wrk to nginx, which answers each GET with 2 bytes. *New connections*: "
+            f"{CLIENTS} clients that connect, read a short answer, close and begin again. *One after the other*: the same with "
+            "one client. *Throughput* and *datagrams*: iperf3, as fast as it goes. Each for a second in each round.\n\n") + "\n".join(data_group(group, found[group], directory) for group in found)
 
 
 def timeline(directory, day):
@@ -152,7 +157,8 @@ def control_part(found, directory):
     text.append("*Told*: until the registry or the program that was told had answered; etcd writes to its disk before that. "
                 "*Own*: from the event's arrival in nuncio to the kernel's acknowledgement. *Scaled*: from one endpoint to two others and "
                 "back, where the others only replace one. What writes the file or renders the "
-                "template (confd, consul-template) and its quiet time come on top for HAProxy's reload.\n")
+                "template (confd, consul-template) and its quiet time come on top for HAProxy's reload. Each column has its own "
+                "median, so they do not add up; with fewer than 100 changes, p99 is the slowest.\n")
     series = {}
     for move in found["moves"]:
         series.setdefault(move["label"], []).append((move["size"], move["p50_ms"]))
@@ -172,7 +178,7 @@ def control_part(found, directory):
     day, allocations = found["day"], found["allocations"]
     storm = day["storm"]
     text.append("### CPU and memory over time\n")
-    text.append(f"{day['links']:,} links with {OTHERS} endpoints each: nothing happens; {day['changes']} changes, one after the "
+    text.append(f"{day['links']:,} links, all but one with {OTHERS} endpoints: nothing happens; {day['changes']} changes, one after the "
                 "other; nothing; a storm; nothing.\n")
     text.append(timeline(directory, day))
     text.append(f"**The storm**: all {day['endpoints']:,} endpoints of {day['links']:,} links were changed within "
@@ -192,13 +198,18 @@ def control_part(found, directory):
 
 
 def faults_part(found, _directory):
-    text = ["## Faults\n", "300 new connections a second to three backends; what clients see of\n"]
+    text = ["## Faults\n",
+            f"{faults.LOAD['rate']} new connections a second to three backends while something happens to what leads there. A "
+            f"connection has *failed* that was refused or reset, or was not through within {faults.LOAD['timeout'] / 1000:.0f} s. "
+            "Of nuncio, the options by which it leaves out a dead backend: *check=tcp* connects to each every 2 s, as HAProxy "
+            "does here; *eject* looks at how the connections of clients end. With *--share-table* others may change nuncio's rules, "
+            "as they may in any case before Linux 6.9.\n"]
     rows = []
     for scenario, results in found.items():
         for result in results:
             errors = ", ".join(f"{error} ({count})" for error, count in sorted(result["errors"].items()))
             rows.append([scenario, result["who"], f"{result['connections']:,}", str(result["failed"]),
-                         number(result["p99_ms"], 0), number(result["max_ms"], 0), errors])
+                         number(result["p99_ms"], 1), number(result["max_ms"], 1), errors])
     text.append(table(["", "", "connections", "failed", "p99 ms", "worst ms", "errors"], rows))
     return "\n".join(text)
 
@@ -213,19 +224,29 @@ def runs(results):
 
 def head(results):
     machine = results["machine"]
-    versions = "; ".join(value for value in machine["versions"].values() if value)
-    return (f"# Measured\n\nMade by `scripts/bench`: {runs(results)}. On {machine['cpus']} CPUs ({machine['cpu']}), "
-            f"{machine['memory_gib']} GiB, Linux {machine['kernel']}. {versions}.\n\n"
-            "Clients, paths and servers are network namespaces of one machine and share its CPUs: what a path costs, the "
-            "load and the servers cannot use. Paths take turns within each round; a figure is the median of the rounds, "
-            "*spread* half the distance between the quartiles. A ratio is the median of the ratios within a round, and in brackets "
-            "between which values the true one lies with 95 %. CPU is that of the whole machine, load and servers included. "
-            "*direct* is a connection to the server without any rule; *direct, tracked* is the same where the kernel tracks "
-            "connections because some rule asks for it, as on most hosts: Docker's and firewalls' do.\n")
+    versions = "; ".join(f"{name}: {value}" for name, value in machine["versions"].items() if value)
+    return (f"""# Measured
+
+nuncio lets an application connect to a fixed address, and has the kernel lead each connection on to one of the endpoints
+that a registry (a file, or etcd) names for a service. Such an address with its service is a *link*. This is what it costs
+beside a connection without it (*direct*), a rule by hand (*iptables DNAT*, *nftlb*), and proxies (*HAProxy*, *nginx stream*).
+What to make of it is said in [doc/benchmark.md](../../doc/benchmark.md).
+
+Made by `scripts/bench`: {runs(results)}. On {machine['cpus']} CPUs ({machine['cpu']}), {machine['memory_gib']} GiB, Linux
+{machine['kernel']}. {versions}.
+
+Clients, paths and servers are network namespaces of one machine and share its CPUs: what a path costs, the load and the
+servers cannot use. Paths take turns within each round; a figure is the median of the rounds, *spread* half the distance between
+the quartiles. A ratio is the median of the ratios within a round, and so not the quotient of two medians that stand in the
+table; in brackets between which values the true one lies with 95 %. CPU is that of the whole machine, load and servers
+included. *direct, tracked* is *direct* where the kernel tracks connections because some rule asks for it, as on most hosts:
+Docker's and firewalls' do.
+""")
 
 
 def write(results, directory):
     parts = {"data": data_part, "control": control_part, "faults": faults_part}
     sections = [part(results[name], directory) for name, part in parts.items() if name in results]
-    asked = "## What is asked, and what was found\n\n" + table(["", "asked", "found", "reached"], figures(results))
+    asked = ("## What is asked, and what was found\n\nBy the project of itself. *Within the noise*: what is asked lies between the "
+             "values in brackets.\n\n") + table(["", "asked", "found", "reached"], figures(results))
     (directory / "REPORT.md").write_text("\n".join([head(results), asked, *sections]))
