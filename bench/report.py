@@ -157,7 +157,8 @@ def control_part(found, directory):
     text.append("*Told*: until the registry or the program that was told had answered; etcd writes to its disk before that. "
                 "*Own*: from the event's arrival in nuncio to the kernel's acknowledgement. *Scaled*: from one endpoint to two others and "
                 "back, where the others only replace one. What writes the file or renders the "
-                "template (confd, consul-template) and its quiet time come on top for HAProxy's reload. Each column has its own "
+                "template (confd, consul-template) and its quiet time come on top for HAProxy's reload. *kube-proxy's shape*: a chain "
+                "for each service and each endpoint. Each column has its own "
                 "median, so they do not add up; with fewer than 100 changes, p99 is the slowest.\n")
     series = {}
     for move in found["moves"]:
