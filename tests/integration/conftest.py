@@ -10,6 +10,7 @@ The tests need root and make network namespaces of their own; where that is impo
 """
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -22,6 +23,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than ten seconds")
     config.addinivalue_line("markers", "cluster(members, options): the shape of the etcd of the test")
     config.addinivalue_line("markers", "lab(backends, client, second_app): the shape of the test's laboratory")
+    # A shell without job control starts what is in its background with SIGINT ignored, which programs inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
