@@ -115,17 +115,18 @@ class Namespace:
         with self.entered():
             return file.read_text().strip() if value is None else file.write_text(str(value))
 
-    def give(self, device, v4, v6):
-        """Addresses for a device, with prefix lengths; the device comes up."""
-        self.ip(f"addr add {v4} dev {device}", f"addr add {v6} dev {device} nodad", f"link set {device} up")
-        wait_until(lambda: self._takes_packets_for(v6), what=f"the kernel's route to {v6}")
+    def give(self, device, *addresses):
+        """Addresses for a device, with prefix lengths; the device comes up, and takes packets for them."""
+        self.ip(*(f"addr add {address} dev {device}{' nodad' if ':' in address else ''}" for address in addresses),
+                f"link set {device} up")
+        wait_until(lambda: self._has_routes_to(addresses), what="the kernel's routes to IPv6 addresses")
 
-    def _takes_packets_for(self, address):
+    def _has_routes_to(self, addresses):
         """The kernel says yes to an IPv6 address before it makes the route that lets packets for it in."""
-        wanted = ipaddress.ip_interface(address).packed.hex()
         with self.entered():
             routes = pathlib.Path("/proc/thread-self/net/ipv6_route").read_text().splitlines()
-        return any(line.startswith(wanted) and int(line.split()[8], 16) & RTF_LOCAL for line in routes)
+        local = {route.split()[0] for route in routes if int(route.split()[8], 16) & RTF_LOCAL}
+        return local.issuperset(ipaddress.ip_interface(address).packed.hex() for address in addresses if ":" in address)
 
     def addresses(self, device="lo"):
         """The addresses of a device, as "10.96.0.10/32"."""

@@ -27,8 +27,7 @@ class Clients:
         self.sources = [address.format(number) for number in CLIENTS]
         self.listen = f"[{vip}]:80" if family == 6 else f"{vip}:80"
         lab.serve()
-        lab.client.ip(*(f"addr add {source}/{prefix} dev eth0{' nodad' if family == 6 else ''}"
-                        for source in self.sources))
+        lab.client.give("eth0", *(f"{source}/{prefix}" for source in self.sources))
 
     def reach(self):
         """Who answers each of them."""
