@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter  # noqa: E402
 
 import faults  # noqa: E402
 from controlpath import OTHERS  # noqa: E402
-from datapath import CLIENTS, GROUPS, TRACKED  # noqa: E402
+from datapath import CLIENTS, GROUPS, SINGLE, TRACKED  # noqa: E402
 from figures import figures  # noqa: E402
 from stats import column, paired_ratio, summary  # noqa: E402
 
@@ -119,10 +119,12 @@ def data_group(group, found, directory):
 
 
 def data_part(found, directory):
-    return ("## The data path\n\n"
+    text = ["## The data path\n",
             f"*Requests*: {CLIENTS} connections of one wrk to nginx, which answers each GET with 2 bytes. *New connections*: "
-            f"{CLIENTS} clients that connect, read a short answer, close and begin again. *One after the other*: the same with "
-            "one client. *Throughput* and *datagrams*: iperf3, as fast as it goes. Each for a second in each round.\n\n") + "\n".join(data_group(group, found[group], directory) for group in found)
+            f"{CLIENTS} clients that connect, read a short answer, close and begin again. *One after the other*: one such client, "
+            f"{SINGLE:,} times. *Throughput* and *datagrams*: iperf3, as fast as it goes. All but *one after the other* for a "
+            "second in each round.\n"]
+    return "\n".join(text + [data_group(group, found[group], directory) for group in found])
 
 
 def timeline(directory, day):
@@ -226,7 +228,7 @@ def runs(results):
 def head(results):
     machine = results["machine"]
     versions = "; ".join(f"{name}: {value}" for name, value in machine["versions"].items() if value)
-    return (f"""# Measured
+    return f"""# Measured
 
 nuncio lets an application connect to a fixed address, and has the kernel lead each connection on to one of the endpoints
 that a registry (a file, or etcd) names for a service. Such an address with its service is a *link*. This is what it costs
@@ -242,7 +244,7 @@ the quartiles. A ratio is the median of the ratios within a round, and so not th
 table; in brackets between which values the true one lies with 95 %. CPU is that of the whole machine, load and servers
 included. *direct, tracked* is *direct* where the kernel tracks connections because some rule asks for it, as on most hosts:
 Docker's and firewalls' do.
-""")
+"""
 
 
 def write(results, directory):
